@@ -1,0 +1,90 @@
+//! The maps that steer and account the program, beside the flow table: names and layouts.
+
+use crate::reason::{Ignored, Lost};
+
+/// Map of one [`Control`], written by the agent through a mapping, read by the program once a frame.
+pub const CONTROL: &str = "CONTROL";
+/// Map of one [`CpuState`] per possible CPU, written by the program on that CPU only.
+pub const CPU_STATE: &str = "CPU_STATE";
+
+/// Generations of the flow table: one that the program fills, one that the agent reads.
+pub const GENERATIONS: usize = 2;
+
+/// What the agent tells the running program.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Control {
+    /// The generation to count into, 0 or 1.
+    pub generation: u32,
+    /// Explicit padding to the 8-byte granularity of array maps.
+    pub reserved: u32,
+}
+
+/// Frame counters of one CPU in one generation. Cumulative since the program was loaded, never reset:
+/// they stand still while their generation is inactive, which is when the agent reads them.
+///
+/// The frames that were counted are not among them: they are the sum of the packets in the flow
+/// table. So `seen = counted + ignored + lost` compares two independent counts.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FrameTotals {
+    /// Frames that entered the program.
+    pub seen: u64,
+    /// Frames ignored, by [`Ignored`].
+    pub ignored: [u64; Ignored::ALL.len()],
+    /// Frames lost, by [`Lost`].
+    pub lost: [u64; Lost::ALL.len()],
+    /// IPv4 entries ever made in this generation of the table.
+    pub inserted_v4: u64,
+    /// IPv6 entries ever made in this generation of the table.
+    pub inserted_v6: u64,
+    /// Entries ever made in this generation of the overflow table by this CPU.
+    pub overflowed: u64,
+    /// ICMP errors whose quoted flow found no room: evidence lost, but no frame.
+    pub marks_lost: u64,
+}
+
+impl FrameTotals {
+    /// The growth since `earlier`, field by field.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let Self { seen, ignored, lost, inserted_v4, inserted_v6, overflowed, marks_lost } = self;
+        Self {
+            seen: seen.wrapping_sub(earlier.seen),
+            ignored: core::array::from_fn(|i| ignored[i].wrapping_sub(earlier.ignored[i])),
+            lost: core::array::from_fn(|i| lost[i].wrapping_sub(earlier.lost[i])),
+            inserted_v4: inserted_v4.wrapping_sub(earlier.inserted_v4),
+            inserted_v6: inserted_v6.wrapping_sub(earlier.inserted_v6),
+            overflowed: overflowed.wrapping_sub(earlier.overflowed),
+            marks_lost: marks_lost.wrapping_sub(earlier.marks_lost),
+        }
+    }
+
+    /// Adds `other`, field by field.
+    pub fn add(&mut self, other: &Self) {
+        let Self { seen, ignored, lost, inserted_v4, inserted_v6, overflowed, marks_lost } = other;
+        self.seen += seen;
+        for (total, more) in self.ignored.iter_mut().zip(ignored) {
+            *total += more;
+        }
+        for (total, more) in self.lost.iter_mut().zip(lost) {
+            *total += more;
+        }
+        self.inserted_v4 += inserted_v4;
+        self.inserted_v6 += inserted_v6;
+        self.overflowed += overflowed;
+        self.marks_lost += marks_lost;
+    }
+}
+
+/// Everything one CPU keeps outside the flow table, in cache lines of its own.
+#[repr(C, align(128))]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CpuState {
+    /// Frame counters, one set per generation.
+    pub totals: [FrameTotals; GENERATIONS],
+}
+
+const _: () = assert!(size_of::<FrameTotals>() == 128);
+const _: () = assert!(size_of::<CpuState>() == 256);
+const _: () = assert!(size_of::<Control>() == 8);

@@ -1,0 +1,94 @@
+//! The effective configuration: defaults, the file, the command line, validated once at the edge.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use crate::networks::LocalNetworks;
+
+/// Everything the sensor can be told. Names are those of the configuration file.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Network interfaces to capture on; the mirror ports.
+    pub interfaces: Vec<String>,
+    /// The networks the admin answers for.
+    pub local_networks: LocalNetworks,
+    /// How often the kernel's table is emptied.
+    pub drain: Duration,
+    /// Period of the statistics, a multiple of `drain`.
+    pub interval: Duration,
+    /// Intervals behind mean and variance.
+    pub window: usize,
+    /// How long a silent trifecta is remembered.
+    pub first_seen_memory: Duration,
+    /// Bounds of what is remembered.
+    pub capacity: Capacity,
+    /// Sources with metric series of their own; the rest is summed in `source="other"`.
+    pub max_sources: usize,
+    /// What happens to the mirrored frames after counting.
+    pub mirror_action: MirrorAction,
+    /// Whether to switch the interfaces to promiscuous mode while running.
+    pub promiscuous: bool,
+    /// Where metrics and the page are served.
+    pub listen: SocketAddr,
+    /// File that alerts are appended to as JSON lines; none writes them to the log only.
+    pub alert_log: Option<PathBuf>,
+    /// Responder ports left out of the literal statistics.
+    pub ignored_ports: Vec<u16>,
+}
+
+/// Bounds on memory, in entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// IPv4 flows per interface and drain that the kernel's table holds without overflowing.
+    pub ipv4_flows: u32,
+    /// The same for IPv6.
+    pub ipv6_flows: u32,
+    /// Trifectas in the first-seen memory.
+    pub trifectas: usize,
+    /// Pairs of local and external address in the peer memory.
+    pub peers: usize,
+    /// Local sources with statistics.
+    pub sources: usize,
+}
+
+/// What the XDP program returns for every frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MirrorAction {
+    /// Drop where the interface has no address, no route and no master, else pass.
+    Auto,
+    /// Hand every frame to the host's own stack.
+    Pass,
+    /// Drop every frame after counting.
+    Drop,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            interfaces: Vec::new(),
+            local_networks: LocalNetworks::default(),
+            drain: Duration::from_secs(1),
+            interval: Duration::from_secs(10),
+            window: 30,
+            first_seen_memory: Duration::from_secs(3600),
+            capacity: Capacity::default(),
+            max_sources: 200,
+            mirror_action: MirrorAction::Auto,
+            promiscuous: true,
+            listen: SocketAddr::from(([127, 0, 0, 1], 19810)),
+            alert_log: None,
+            ignored_ports: vec![80, 443],
+        }
+    }
+}
+
+impl Default for Capacity {
+    fn default() -> Self {
+        Self {
+            ipv4_flows: 131_072,
+            ipv6_flows: 32_768,
+            trifectas: 1_000_000,
+            peers: 1_000_000,
+            sources: 20_000,
+        }
+    }
+}

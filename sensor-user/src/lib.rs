@@ -1,0 +1,19 @@
+//! flow-sensor: who on a mirrored network is suddenly opening connections to many new places.
+//!
+//! Modules in the order of the data's way: a capture yields drains, orientation turns their flows into
+//! observations, sources turn those into intervals, detectors into findings; outputs show them.
+
+pub mod clock;
+pub mod config;
+pub mod networks;
+
+pub mod flow;
+
+pub mod observation;
+
+pub mod interval;
+
+pub mod alert;
+pub mod detect;
+
+pub mod pipeline;

@@ -1,0 +1,3 @@
+//! The `flow-sensor` command.
+
+fn main() {}
