@@ -1,11 +1,17 @@
 //! The maps that steer and account the program, beside the flow table: names and layouts.
 
-use crate::reason::{Ignored, Lost};
+use crate::{
+    packet::{Addresses, FlowKey, Marks, Packet},
+    reason::{Ignored, Lost},
+};
 
 /// Map of one [`Control`], written by the agent through a mapping, read by the program once a frame.
 pub const CONTROL: &str = "CONTROL";
 /// Map of one [`CpuState`] per possible CPU, written by the program on that CPU only.
 pub const CPU_STATE: &str = "CPU_STATE";
+
+/// Map of one [`Inspection`].
+pub const INSPECTION: &str = "INSPECTION";
 
 /// Generations of the flow table: one that the program fills, one that the agent reads.
 pub const GENERATIONS: usize = 2;
@@ -85,6 +91,83 @@ pub struct CpuState {
     pub totals: [FrameTotals; GENERATIONS],
 }
 
+/// One frame put to the kernel's instance of the parser: the question, and then the answer.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Inspection {
+    /// Bytes of the frame that were captured.
+    pub captured: u32,
+    /// Length on the wire in bytes.
+    pub wire_len: u32,
+    /// 0 where the frame has a flow, else 1 and the index of an [`Ignored`].
+    pub ignored: u32,
+    /// Source port, host byte order.
+    pub src_port: u16,
+    /// Destination port, host byte order.
+    pub dst_port: u16,
+    /// Source address, IPv4 in the first four bytes.
+    pub src: [u8; 16],
+    /// Destination address, IPv4 in the first four bytes.
+    pub dst: [u8; 16],
+    /// 4 or 6.
+    pub family: u8,
+    /// IANA protocol number.
+    pub protocol: u8,
+    /// [`Marks`].
+    pub marks: u8,
+    /// Explicit padding.
+    pub reserved: [u8; 5],
+}
+
+impl Inspection {
+    /// The answer to `question`.
+    #[inline(always)]
+    #[must_use]
+    pub fn of(parsed: Result<Packet, Ignored>, question: &Self) -> Self {
+        let mut answer = Self { captured: question.captured, wire_len: question.wire_len, ..Self::default() };
+        match parsed {
+            Err(reason) => answer.ignored = 1 + reason as u32,
+            Ok(Packet { key: FlowKey { addresses, src_port, dst_port, protocol }, marks }) => {
+                answer.src_port = src_port;
+                answer.dst_port = dst_port;
+                answer.protocol = protocol;
+                answer.marks = marks.0;
+                match addresses {
+                    Addresses::V4 { src, dst } => {
+                        answer.family = 4;
+                        answer.src[..4].copy_from_slice(&src);
+                        answer.dst[..4].copy_from_slice(&dst);
+                    }
+                    Addresses::V6 { src, dst } => {
+                        answer.family = 6;
+                        answer.src = src;
+                        answer.dst = dst;
+                    }
+                }
+            }
+        }
+        answer
+    }
+
+    /// What the parser said, read back from the answer.
+    ///
+    /// # Panics
+    /// Where this is not an answer of [`Inspection::of`].
+    pub fn parsed(&self) -> Result<Packet, Ignored> {
+        if let Some(reason) = self.ignored.checked_sub(1) {
+            return Err(Ignored::ALL[reason as usize]);
+        }
+        let v4 = |[a, b, c, d, ..]: [u8; 16]| [a, b, c, d];
+        let addresses = match self.family {
+            4 => Addresses::V4 { src: v4(self.src), dst: v4(self.dst) },
+            _ => Addresses::V6 { src: self.src, dst: self.dst },
+        };
+        let Self { src_port, dst_port, protocol, .. } = *self;
+        Ok(Packet { key: FlowKey { addresses, src_port, dst_port, protocol }, marks: Marks(self.marks) })
+    }
+}
+
+const _: () = assert!(size_of::<Inspection>() == 56);
 const _: () = assert!(size_of::<FrameTotals>() == 128);
 const _: () = assert!(size_of::<CpuState>() == 256);
 const _: () = assert!(size_of::<Control>() == 8);

@@ -53,6 +53,39 @@ const BYTES_BITS: u32 = 48;
 const MARKS_BITS: u32 = 8;
 
 impl Counters {
+    /// The first frame of an entry.
+    #[inline(always)]
+    #[must_use]
+    pub const fn first(increment: Increment, stamp: u64) -> Self {
+        Self {
+            packets: increment.packets as u64,
+            bytes_and_port: first_bytes(increment),
+            stamp_and_marks: first_stamp(increment, stamp),
+        }
+    }
+
+    /// One more frame.
+    #[inline(always)]
+    pub fn count(&mut self, increment: Increment) {
+        self.packets += u64::from(increment.packets);
+        self.stamp_and_marks |= more_marks(increment, self.bytes_and_port);
+        self.bytes_and_port = self.bytes_and_port.wrapping_add(u64::from(increment.bytes));
+    }
+
+    /// From the bytes of a map's value.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8; 24]) -> Self {
+        let word = |at: usize| u64::from_ne_bytes(core::array::from_fn(|i| bytes[at + i]));
+        Self { packets: word(0), bytes_and_port: word(8), stamp_and_marks: word(16) }
+    }
+
+    /// Whether nothing was counted here.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.stamp_and_marks == 0
+    }
+
     /// Frames.
     #[must_use]
     pub const fn packets(&self) -> u64 {
@@ -73,6 +106,7 @@ impl Counters {
 
     /// What was seen.
     #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "the low bits are wanted")]
     pub const fn marks(&self) -> Marks {
         Marks(self.stamp_and_marks as u8)
     }
@@ -160,6 +194,20 @@ pub struct OverflowKey {
     pub family: u8,
 }
 
+impl OverflowKey {
+    /// From the bytes of a map's key.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8; 36]) -> Self {
+        Self {
+            src: core::array::from_fn(|i| bytes[i]),
+            dst: core::array::from_fn(|i| bytes[16 + i]),
+            dst_port: u16::from_ne_bytes([bytes[32], bytes[33]]),
+            protocol: bytes[34],
+            family: bytes[35],
+        }
+    }
+}
+
 const _: () = assert!(size_of::<OverflowKey>() == 36 && size_of::<Counters>() == 24);
 
 /// What became of an update in one bucket.
@@ -180,14 +228,14 @@ pub enum Placed {
 /// keys that collide.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HashSecret(pub [u64; 6]);
+pub struct HashSecret(pub [u64; 5]);
 
 impl HashSecret {
     /// A secret from random words; multipliers are made odd.
     #[must_use]
-    pub const fn new(random: [u64; 6]) -> Self {
-        let [a, b, c, d, e, f] = random;
-        Self([a | 1, b | 1, c | 1, d | 1, e | 1, f | 1])
+    pub const fn new(random: [u64; 5]) -> Self {
+        let [a, b, c, d, e] = random;
+        Self([a | 1, b | 1, c | 1, d | 1, e | 1])
     }
 }
 
@@ -202,8 +250,9 @@ pub trait Slot: Copy + Default {
     /// Identity of an entry, in the form in which it is compared.
     type Key: Copy;
 
-    /// Hash of a key; the high bits are good.
-    fn hash(key: &Self::Key, secret: &HashSecret) -> u64;
+    /// Hash of a key; the high bits are good. `secret` yields one of [`HashSecret`]'s words, so that the
+    /// program loads no more of them than it needs.
+    fn hash(key: &Self::Key, secret: impl Fn(usize) -> u64) -> u64;
     /// Whether this used slot holds `key`.
     fn holds(&self, key: &Self::Key) -> bool;
     /// Whether nothing was put here in this generation.
@@ -271,10 +320,12 @@ impl KeyV6 {
     }
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "the low bits are wanted")]
 const fn dst_port(port_and_protocol: u32) -> u16 {
     port_and_protocol as u16
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "the low bits are wanted")]
 const fn protocol(port_and_protocol: u32) -> u8 {
     (port_and_protocol >> 16) as u8
 }
@@ -304,10 +355,9 @@ impl Slot for SlotV4 {
     type Key = KeyV4;
 
     #[inline(always)]
-    fn hash(key: &KeyV4, secret: &HashSecret) -> u64 {
-        let [a, b, ..] = secret.0;
-        let x = fold(key.addresses.wrapping_mul(a));
-        fold(x.wrapping_add(u64::from(key.port_and_protocol)).wrapping_mul(b))
+    fn hash(key: &KeyV4, secret: impl Fn(usize) -> u64) -> u64 {
+        let x = fold(key.addresses.wrapping_mul(secret(0)));
+        fold(x.wrapping_add(u64::from(key.port_and_protocol)).wrapping_mul(secret(1)))
     }
 
     #[inline(always)]
@@ -358,14 +408,13 @@ impl Slot for SlotV6 {
     type Key = KeyV6;
 
     #[inline(always)]
-    fn hash(key: &KeyV6, secret: &HashSecret) -> u64 {
-        let [a, b, c, d, e, _] = secret.0;
+    fn hash(key: &KeyV6, secret: impl Fn(usize) -> u64) -> u64 {
         let [s0, s1, d0, d1] = key.addresses;
-        let x = fold(s0.wrapping_mul(a));
-        let x = fold(x.wrapping_add(s1).wrapping_mul(b));
-        let x = fold(x.wrapping_add(d0).wrapping_mul(c));
-        let x = fold(x.wrapping_add(d1).wrapping_mul(d));
-        fold(x.wrapping_add(u64::from(key.port_and_protocol)).wrapping_mul(e))
+        let x = fold(s0.wrapping_mul(secret(0)));
+        let x = fold(x.wrapping_add(s1).wrapping_mul(secret(1)));
+        let x = fold(x.wrapping_add(d0).wrapping_mul(secret(2)));
+        let x = fold(x.wrapping_add(d1).wrapping_mul(secret(3)));
+        fold(x.wrapping_add(u64::from(key.port_and_protocol)).wrapping_mul(secret(4)))
     }
 
     #[inline(always)]
@@ -444,21 +493,23 @@ pub fn place<S: Slot>(
     Placed::Full
 }
 
-/// Where a flow lives in the table of one CPU and generation.
+/// Where a flow lives in the part of the table that belongs to one CPU and generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Home {
-    /// Home bucket inside the part of this CPU and generation.
+    /// Home bucket inside the part.
     pub bucket: u32,
     /// First slot to look at.
     pub slot: usize,
 }
 
 impl Home {
-    /// `bucket_bits` is the logarithm of the buckets per CPU and generation.
+    /// `mask` is the number of buckets in the part, a power of two, less one.
+    ///
+    /// Both come from the high bits, where the multiplication leaves its entropy.
     #[inline(always)]
     #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "what the mask leaves is wanted")]
     pub const fn of(hash: u64, mask: u32) -> Self {
-        // The multiplication's entropy is in the high bits; fold() brought it down as well.
-        Self { bucket: (hash >> 24) as u32 & mask, slot: (hash >> 60) as usize & (SLOTS - 1) }
+        Self { bucket: (hash >> 30) as u32 & mask, slot: (hash >> 62) as usize & (SLOTS - 1) }
     }
 }

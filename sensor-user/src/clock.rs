@@ -2,6 +2,8 @@
 
 use std::{fmt, ops::Sub, time::Duration};
 
+use nix::time::ClockId;
+
 /// A point in time, in nanoseconds since the UNIX epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub u64);
@@ -61,6 +63,56 @@ impl fmt::Display for Timestamp {
             Err(_) => write!(f, "{} ns", self.0),
         }
     }
+}
+
+/// The clock of a live capture: `CLOCK_MONOTONIC`, which stamps frames, shown as wall-clock time.
+///
+/// The distance between the two is taken at the start and never shrinks, so that time does not run
+/// backwards when somebody sets the clock back; it grows when the wall clock runs ahead (a step forward,
+/// or a suspended host, during which the monotonic clock stands still).
+#[derive(Debug)]
+pub struct LiveClock {
+    /// Nanoseconds to add to `CLOCK_MONOTONIC`.
+    offset: u64,
+}
+
+/// A step of the wall clock smaller than this is left to the drift that NTP slews away.
+const STEP: Duration = Duration::from_secs(1);
+
+impl LiveClock {
+    /// Starts from the clocks as they are.
+    #[must_use]
+    pub fn start() -> Self {
+        Self { offset: read(ClockId::CLOCK_REALTIME).saturating_sub(read(ClockId::CLOCK_MONOTONIC)) }
+    }
+
+    /// The time now.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.at(read(ClockId::CLOCK_MONOTONIC))
+    }
+
+    /// The time of a stamp in nanoseconds of `CLOCK_MONOTONIC`.
+    #[must_use]
+    pub const fn at(&self, monotonic: u64) -> Timestamp {
+        Timestamp(self.offset.saturating_add(monotonic))
+    }
+
+    /// Follows a wall clock that ran ahead. Returns by how much the wall clock differs, as (ahead, behind).
+    pub fn follow_wall_clock(&mut self) -> (Duration, Duration) {
+        let wall = Timestamp(read(ClockId::CLOCK_REALTIME));
+        let now = self.now();
+        let (ahead, behind) = (wall.since(now), now.since(wall));
+        if ahead >= STEP {
+            self.offset = self.offset.saturating_add(nanoseconds(ahead));
+        }
+        (ahead, behind)
+    }
+}
+
+fn read(clock: ClockId) -> u64 {
+    let time = clock.now().map(Duration::from).unwrap_or_default();
+    nanoseconds(time)
 }
 
 fn nanoseconds(duration: Duration) -> u64 {

@@ -69,7 +69,7 @@ impl Default for Config {
             drain: Duration::from_secs(1),
             interval: Duration::from_secs(10),
             window: 30,
-            first_seen_memory: Duration::from_secs(3600),
+            first_seen_memory: Duration::from_hours(1),
             capacity: Capacity::default(),
             max_sources: 200,
             mirror_action: MirrorAction::Auto,

@@ -3,11 +3,15 @@
 //! Modules in the order of the data's way: a capture yields drains, orientation turns their flows into
 //! observations, sources turn those into intervals, detectors into findings; outputs show them.
 
+#![deny(unsafe_code)]
+
 pub mod clock;
 pub mod config;
 pub mod networks;
 
 pub mod flow;
+
+pub mod capture;
 
 pub mod observation;
 
@@ -17,3 +21,10 @@ pub mod alert;
 pub mod detect;
 
 pub mod pipeline;
+
+/// An error and its causes in one line.
+#[must_use]
+pub fn error_chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

@@ -1,0 +1,218 @@
+//! Counting a frame: known flow, new flow, overflow, or lost under a reason.
+
+use aya_ebpf::{
+    bindings::BPF_NOEXIST,
+    helpers::generated::{bpf_ktime_get_coarse_ns, bpf_ktime_get_ns},
+    maps::Array,
+};
+use sensor_common::{
+    control::FrameTotals,
+    packet::{Addresses, FlowKey, Packet, TCP},
+    reason::{Ignored, Lost},
+    table::{
+        BUCKETS_PER_WORD, Counters, Home, Increment, KeyV4, KeyV6, OverflowKey, PROBES, Placed, SLOTS,
+        STAMP_NANOSECONDS, Slot, SlotV4, SlotV6, place,
+    },
+};
+
+use crate::maps;
+
+const E2BIG: i32 = 7;
+
+/// Accounts one frame.
+#[inline(always)]
+pub fn account(parsed: Result<Packet, Ignored>, wire_len: usize) {
+    let cpu = maps::cpu();
+    let generation = maps::generation();
+    // The map has an element for every possible CPU.
+    let Some(state) = maps::cpu_state(cpu) else { return };
+    let totals = &mut state.totals[(generation & 1) as usize];
+    totals.seen += 1;
+    let counter = match parsed {
+        Ok(packet) => match count(&packet, wire_len, Part { cpu, generation }, totals) {
+            Ok(()) => return,
+            Err(reason) => totals.lost.get_mut(reason as usize),
+        },
+        Err(reason) => totals.ignored.get_mut(reason as usize),
+    };
+    // Always there; `get_mut` because an index would leave a panic in the program.
+    if let Some(counter) = counter {
+        *counter += 1;
+    }
+}
+
+/// The part of the flow table that this frame belongs to.
+#[derive(Clone, Copy)]
+struct Part {
+    cpu: u32,
+    generation: u32,
+}
+
+impl Part {
+    #[inline(always)]
+    fn index(self) -> u32 {
+        self.cpu * 2 + self.generation
+    }
+}
+
+#[inline(always)]
+fn count(packet: &Packet, wire_len: usize, part: Part, totals: &mut FrameTotals) -> Result<(), Lost> {
+    let Packet { key: FlowKey { addresses, src_port, dst_port, protocol }, marks } = *packet;
+    let increment = Increment { packets: 1, bytes: wire_len as u32, src_port, marks };
+    let key = match addresses {
+        Addresses::V4 { src, dst } => {
+            let key = KeyV4::new(src, dst, dst_port, protocol);
+            let bits = maps::bucket_bits_v4();
+            match table::<SlotV4, _>(&maps::FLOWS_V4, &maps::USED_V4, bits, part, &key, increment, protocol)?
+            {
+                Placed::Known => return Ok(()),
+                Placed::Inserted => {
+                    totals.inserted_v4 += 1;
+                    return Ok(());
+                }
+                Placed::Full => {}
+            }
+            let widen = |[a, b, c, d]: [u8; 4]| [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+            OverflowKey { src: widen(src), dst: widen(dst), dst_port, protocol, family: 4 }
+        }
+        Addresses::V6 { src, dst } => {
+            let key = KeyV6::new(src, dst, dst_port, protocol);
+            let bits = maps::bucket_bits_v6();
+            match table::<SlotV6, _>(&maps::FLOWS_V6, &maps::USED_V6, bits, part, &key, increment, protocol)?
+            {
+                Placed::Known => return Ok(()),
+                Placed::Inserted => {
+                    totals.inserted_v6 += 1;
+                    return Ok(());
+                }
+                Placed::Full => {}
+            }
+            OverflowKey { src, dst, dst_port, protocol, family: 6 }
+        }
+    };
+    match overflow(&key, &increment, part.generation) {
+        OVERFLOW_KNOWN => Ok(()),
+        OVERFLOW_INSERTED => {
+            totals.overflowed += 1;
+            Ok(())
+        }
+        OVERFLOW_FULL => Err(Lost::MapFull),
+        _ => Err(Lost::MapBusy),
+    }
+}
+
+/// Counts in the memory-mapped table: the home bucket, then its neighbour.
+#[inline(always)]
+fn table<S: Slot, B: AsSlots<S>>(
+    flows: &'static Array<B>,
+    used: &'static Array<u64>,
+    bucket_bits: u32,
+    part: Part,
+    key: &S::Key,
+    increment: Increment,
+    protocol: u8,
+) -> Result<Placed, Lost> {
+    let mask = (1 << bucket_bits) - 1;
+    let home = Home::of(S::hash(key, maps::hash_secret), mask);
+    for probe in 0..PROBES {
+        let bucket = (home.bucket + probe) & mask;
+        let Some(slots) = flows.get_ptr_mut((part.index() << bucket_bits) | bucket) else {
+            return Err(Lost::Internal);
+        };
+        // SAFETY: the element belongs to this CPU, whose programs do not interrupt each other, and to the
+        // active generation, which the agent does not touch.
+        let slots = unsafe { &mut *slots }.slots();
+        match place(slots, home.slot, key, increment, || stamp(protocol)) {
+            Placed::Full => {}
+            Placed::Known => return Ok(Placed::Known),
+            Placed::Inserted => {
+                mark_used(used, bucket_bits, part, bucket)?;
+                return Ok(Placed::Inserted);
+            }
+        }
+    }
+    Ok(Placed::Full)
+}
+
+/// Tells the drain that a bucket is in use.
+#[inline(always)]
+fn mark_used(used: &'static Array<u64>, bucket_bits: u32, part: Part, bucket: u32) -> Result<(), Lost> {
+    let words_bits = bucket_bits - BUCKETS_PER_WORD.ilog2();
+    let index = (part.index() << words_bits) | (bucket / BUCKETS_PER_WORD);
+    let Some(word) = used.get_ptr_mut(index) else { return Err(Lost::Internal) };
+    // SAFETY: as for the bucket; words are not shared between parts.
+    unsafe { *word |= 1 << (bucket % BUCKETS_PER_WORD) };
+    Ok(())
+}
+
+/// The time of an insert.
+///
+/// TCP is oriented by its flags, so the coarse clock (a tick, 1 to 4 ms) serves, at a tenth of the cost.
+/// What has no handshake is oriented by who spoke first, so it gets the precise clock.
+#[inline(always)]
+fn stamp(protocol: u8) -> u64 {
+    let nanoseconds = if protocol == TCP {
+        // SAFETY: the helper takes nothing and only reads.
+        unsafe { bpf_ktime_get_coarse_ns() }
+    } else {
+        // SAFETY: as above.
+        unsafe { bpf_ktime_get_ns() }
+    };
+    nanoseconds / STAMP_NANOSECONDS
+}
+
+const OVERFLOW_KNOWN: u32 = 0;
+const OVERFLOW_INSERTED: u32 = 1;
+const OVERFLOW_FULL: u32 = 2;
+const OVERFLOW_BUSY: u32 = 3;
+
+/// Counts in the overflow. Not inlined: few frames come here, and the rest should not carry its code.
+#[inline(never)]
+fn overflow(key: &OverflowKey, increment: &Increment, generation: u32) -> u32 {
+    let map = maps::overflow(generation);
+    let now = stamp(key.protocol);
+    if count_known(map.get_ptr_mut(key), increment, now) {
+        return OVERFLOW_KNOWN;
+    }
+    match map.insert(key, Counters::first(*increment, now), u64::from(BPF_NOEXIST)) {
+        Ok(()) => OVERFLOW_INSERTED,
+        // Another CPU may have put it there in between.
+        Err(_) if count_known(map.get_ptr_mut(key), increment, now) => OVERFLOW_KNOWN,
+        Err(error) if error == -E2BIG => OVERFLOW_FULL,
+        Err(_) => OVERFLOW_BUSY,
+    }
+}
+
+#[inline(always)]
+fn count_known(counters: Option<*mut Counters>, increment: &Increment, now: u64) -> bool {
+    let Some(counters) = counters else { return false };
+    // SAFETY: a value of a per-CPU map belongs to this CPU, and the active generation is not drained.
+    let counters = unsafe { &mut *counters };
+    // The entry may have been made by another CPU: this CPU's value is then empty.
+    if counters.is_empty() {
+        *counters = Counters::first(*increment, now);
+    } else {
+        counters.count(*increment);
+    }
+    true
+}
+
+/// A bucket as its slots.
+pub trait AsSlots<S> {
+    /// The slots.
+    fn slots(&mut self) -> &mut [S; SLOTS];
+}
+
+impl AsSlots<SlotV4> for sensor_common::table::BucketV4 {
+    #[inline(always)]
+    fn slots(&mut self) -> &mut [SlotV4; SLOTS] {
+        &mut self.0
+    }
+}
+
+impl AsSlots<SlotV6> for sensor_common::table::BucketV6 {
+    #[inline(always)]
+    fn slots(&mut self) -> &mut [SlotV6; SLOTS] {
+        &mut self.0
+    }
+}

@@ -1,0 +1,115 @@
+//! The maps and load-time constants. Sizes here are the smallest; the agent sets the real ones at load.
+
+use core::ptr;
+
+use aya_ebpf::{
+    helpers::generated::bpf_get_smp_processor_id,
+    macros::map,
+    maps::{Array, PerCpuHashMap},
+};
+use sensor_common::{
+    control::{Control, CpuState, GENERATIONS, Inspection},
+    table::{BucketV4, BucketV6, Counters, OverflowKey},
+};
+
+/// `BPF_F_MMAPABLE` of linux/bpf.h: the agent reads and clears these maps as memory.
+const MAPPED: u32 = 1 << 10;
+
+#[map]
+static CONTROL: Array<Control> = Array::with_max_entries(1, MAPPED);
+#[map]
+static CPU_STATE: Array<CpuState> = Array::with_max_entries(1, MAPPED);
+#[map]
+pub static FLOWS_V4: Array<BucketV4> = Array::with_max_entries(1, MAPPED);
+#[map]
+pub static FLOWS_V6: Array<BucketV6> = Array::with_max_entries(1, MAPPED);
+#[map]
+pub static USED_V4: Array<u64> = Array::with_max_entries(1, MAPPED);
+#[map]
+pub static USED_V6: Array<u64> = Array::with_max_entries(1, MAPPED);
+#[map]
+static OVERFLOW_0: PerCpuHashMap<OverflowKey, Counters> = PerCpuHashMap::with_max_entries(1, 0);
+#[map]
+static OVERFLOW_1: PerCpuHashMap<OverflowKey, Counters> = PerCpuHashMap::with_max_entries(1, 0);
+#[map]
+static INSPECTION: Array<Inspection> = Array::with_max_entries(1, MAPPED);
+
+/// The one verdict, an `xdp_action`.
+#[unsafe(no_mangle)]
+static VERDICT: u32 = aya_ebpf::bindings::xdp_action::XDP_PASS;
+/// Logarithm of the IPv4 buckets per CPU and generation.
+#[unsafe(no_mangle)]
+static BUCKET_BITS_V4: u32 = 6;
+/// Logarithm of the IPv6 buckets per CPU and generation.
+#[unsafe(no_mangle)]
+static BUCKET_BITS_V6: u32 = 6;
+/// The secret of the keyed hash.
+#[unsafe(no_mangle)]
+static HASH_SECRET: [u64; 5] = [1; 5];
+
+/// Reads a load-time constant, whose value here is not the one at run time.
+#[inline(always)]
+fn constant<T: Copy>(value: &T) -> T {
+    // SAFETY: a reference is valid to read.
+    unsafe { ptr::read_volatile(ptr::from_ref(value)) }
+}
+
+#[inline(always)]
+pub fn verdict() -> u32 {
+    constant(&VERDICT)
+}
+
+#[inline(always)]
+pub fn bucket_bits_v4() -> u32 {
+    constant(&BUCKET_BITS_V4)
+}
+
+#[inline(always)]
+pub fn bucket_bits_v6() -> u32 {
+    constant(&BUCKET_BITS_V6)
+}
+
+#[inline(always)]
+pub fn hash_secret(word: usize) -> u64 {
+    constant(&HASH_SECRET[word])
+}
+
+/// The CPU this runs on, as index of everything that is per CPU.
+#[inline(always)]
+pub fn cpu() -> u32 {
+    // SAFETY: the helper takes nothing and only reads.
+    unsafe { bpf_get_smp_processor_id() }
+}
+
+/// The generation to count into, read once a frame.
+#[inline(always)]
+pub fn generation() -> u32 {
+    let Some(control) = CONTROL.get_ptr(0) else { return 0 };
+    // SAFETY: the map holds one `Control`. The agent writes the word while programs run; it is aligned
+    // and read in one piece, and either generation is a right answer.
+    let generation = unsafe { ptr::read_volatile(&raw const (*control).generation) };
+    generation & (GENERATIONS as u32 - 1)
+}
+
+/// The state of this CPU.
+#[inline(always)]
+pub fn cpu_state(cpu: u32) -> Option<&'static mut CpuState> {
+    let state = CPU_STATE.get_ptr_mut(cpu)?;
+    // SAFETY: programs run with preemption by other programs on this CPU excluded (softirq), and no
+    // other CPU uses this element, so the reference is the only one.
+    Some(unsafe { &mut *state })
+}
+
+/// The overflow of a generation.
+#[inline(always)]
+pub fn overflow(generation: u32) -> &'static PerCpuHashMap<OverflowKey, Counters> {
+    if generation == 0 { &OVERFLOW_0 } else { &OVERFLOW_1 }
+}
+
+/// What `inspect` is asked, and where it answers.
+#[inline(always)]
+pub fn inspection() -> Option<&'static mut Inspection> {
+    let inspection = INSPECTION.get_ptr_mut(0)?;
+    // SAFETY: the agent runs one inspection at a time and waits for it.
+    Some(unsafe { &mut *inspection })
+}

@@ -1,0 +1,4 @@
+//! Where frames come from: a mirror port or a file. Both yield [`Drain`](crate::flow::Drain)s.
+
+pub mod live;
+mod merge;

@@ -1,0 +1,284 @@
+//! The agent's side of the flow table: its size, and reading a generation that stands still.
+
+use std::{
+    io,
+    os::fd::{AsFd, AsRawFd},
+};
+
+use aya::{
+    Ebpf,
+    maps::{Map, MapData, MapError, PerCpuHashMap},
+};
+use sensor_common::{
+    control::{CONTROL, CPU_STATE, Control, CpuState, FrameTotals, GENERATIONS},
+    packet::{Addresses, FlowKey},
+    table::{
+        BUCKETS_PER_WORD, BucketV4, BucketV6, Counters, FLOWS_V4, FLOWS_V6, OVERFLOW, OverflowKey, SLOTS,
+        Slot, USED_V4, USED_V6,
+    },
+};
+
+use super::mapped::{MappedArray, Shared};
+use crate::config::Capacity;
+
+/// Entries of the overflow, for every generation. A flow comes there when the two buckets it may live in
+/// are full, which at half load meets one flow in 250.
+const OVERFLOW_SHARE: u32 = 32;
+const OVERFLOW_MIN: u32 = 1024;
+
+/// How large the table of one interface is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableSize {
+    /// Possible CPUs; each has a part of its own in each generation.
+    pub cpus: u32,
+    /// Logarithm of the IPv4 buckets per CPU and generation.
+    pub bucket_bits_v4: u32,
+    /// Logarithm of the IPv6 buckets per CPU and generation.
+    pub bucket_bits_v6: u32,
+    /// Entries of the overflow of one generation.
+    pub overflow: u32,
+}
+
+impl TableSize {
+    /// Room for `capacity` on `cpus` CPUs, at half load and with up to twice the fair share of flows on one
+    /// CPU, in 256 bytes per IPv4 flow at most (512 for IPv6), both generations included.
+    #[must_use]
+    pub fn new(capacity: &Capacity, cpus: u32) -> Self {
+        let bits = |flows: u32| (flows / cpus).max(BUCKETS_PER_WORD).ilog2();
+        let flows = capacity.ipv4_flows.saturating_add(capacity.ipv6_flows);
+        Self {
+            cpus,
+            bucket_bits_v4: bits(capacity.ipv4_flows),
+            bucket_bits_v6: bits(capacity.ipv6_flows),
+            overflow: (flows / OVERFLOW_SHARE).max(OVERFLOW_MIN),
+        }
+    }
+
+    fn parts(&self) -> usize {
+        self.cpus as usize * GENERATIONS
+    }
+
+    /// Elements of a map with `2^bits` buckets per part.
+    #[must_use]
+    pub fn buckets(&self, bits: u32) -> u32 {
+        (self.cpus * 2) << bits
+    }
+
+    /// Elements of the bitmap beside it.
+    #[must_use]
+    pub fn words(&self, bits: u32) -> u32 {
+        self.buckets(bits) / BUCKETS_PER_WORD
+    }
+
+    /// Memory of all of it in bytes, as the kernel accounts it, map headers left out.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let family = |bits, bucket: usize| {
+            u64::from(self.buckets(bits)) * bucket as u64 + u64::from(self.words(bits)) * 8
+        };
+        // A preallocated per-CPU hash entry: 48 bytes of header, key and value pointer rounded to 8, and a
+        // value per CPU (kernel/bpf/hashtab.c, struct htab_elem).
+        let entry = 48 + 40 + 8 + 24 * u64::from(self.cpus);
+        family(self.bucket_bits_v4, size_of::<BucketV4>())
+            + family(self.bucket_bits_v6, size_of::<BucketV6>())
+            + GENERATIONS as u64 * u64::from(self.overflow) * entry
+    }
+}
+
+/// One entry as a drain finds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The flow, with its first source port.
+    pub key: FlowKey,
+    /// What was counted.
+    pub counters: Counters,
+}
+
+/// One address family: its buckets and the bitmap of those in use.
+struct Family<B> {
+    buckets: MappedArray<B>,
+    used: MappedArray<u64>,
+    bits: u32,
+}
+
+impl<B: Shared + Default> Family<B> {
+    fn drain<S: Slot>(
+        &mut self,
+        part: usize,
+        slots: impl Fn(&B) -> &[S; SLOTS],
+        mut each: impl FnMut(Entry),
+    ) {
+        let buckets = 1usize << self.bits;
+        let words = buckets / BUCKETS_PER_WORD as usize;
+        let part_buckets = self.buckets.quiescent(part * buckets..(part + 1) * buckets);
+        let part_words = self.used.quiescent(part * words..(part + 1) * words);
+        for (word, group) in
+            part_words.iter_mut().zip(part_buckets.chunks_exact_mut(BUCKETS_PER_WORD as usize))
+        {
+            let mut bits = std::mem::take(word);
+            while bits != 0 {
+                let bucket = &mut group[bits.trailing_zeros() as usize];
+                bits &= bits - 1;
+                for slot in slots(bucket).iter().filter(|slot| !slot.is_free()) {
+                    each(Entry { key: slot.flow_key(), counters: slot.counters() });
+                }
+                *bucket = B::default();
+            }
+        }
+    }
+}
+
+/// The maps of one interface's program, mapped.
+pub struct FlowTable {
+    size: TableSize,
+    control: MappedArray<Control>,
+    cpu_state: MappedArray<CpuState>,
+    v4: Family<BucketV4>,
+    v6: Family<BucketV6>,
+    overflow:
+        [PerCpuHashMap<MapData, [u8; size_of::<OverflowKey>()], [u8; size_of::<Counters>()]>; GENERATIONS],
+    /// The totals as of the last drain of each generation.
+    drained: [FrameTotals; GENERATIONS],
+}
+
+/// Why the maps could not be taken over.
+#[derive(Debug, thiserror::Error)]
+pub enum TableError {
+    /// The object has no such map: agent and object do not belong together.
+    #[error("the eBPF object has no map {0}: rebuild agent and object together")]
+    Missing(&'static str),
+    /// A map could not be mapped.
+    #[error("mapping {map} ({bytes} bytes) into memory failed")]
+    Map {
+        /// Which.
+        map: &'static str,
+        /// Its size.
+        bytes: usize,
+        /// Why.
+        #[source]
+        error: io::Error,
+    },
+    /// A map has another type or shape than expected.
+    #[error("map {map} is not as expected")]
+    Shape {
+        /// Which.
+        map: &'static str,
+        /// How.
+        #[source]
+        error: MapError,
+    },
+    /// A map operation failed while draining.
+    #[error("reading the overflow of the flow table failed")]
+    Overflow(#[source] MapError),
+}
+
+impl FlowTable {
+    /// Takes the maps of a loaded object over.
+    pub fn take(ebpf: &mut Ebpf, size: TableSize) -> Result<Self, TableError> {
+        let overflow = |ebpf: &mut Ebpf, name: &'static str| {
+            let map = ebpf.take_map(name).ok_or(TableError::Missing(name))?;
+            PerCpuHashMap::try_from(map).map_err(|error| TableError::Shape { map: name, error })
+        };
+        Ok(Self {
+            size,
+            control: map(ebpf, CONTROL, 1)?,
+            cpu_state: map(ebpf, CPU_STATE, size.cpus)?,
+            v4: Family {
+                buckets: map(ebpf, FLOWS_V4, size.buckets(size.bucket_bits_v4))?,
+                used: map(ebpf, USED_V4, size.words(size.bucket_bits_v4))?,
+                bits: size.bucket_bits_v4,
+            },
+            v6: Family {
+                buckets: map(ebpf, FLOWS_V6, size.buckets(size.bucket_bits_v6))?,
+                used: map(ebpf, USED_V6, size.words(size.bucket_bits_v6))?,
+                bits: size.bucket_bits_v6,
+            },
+            overflow: [overflow(ebpf, OVERFLOW[0])?, overflow(ebpf, OVERFLOW[1])?],
+            drained: [FrameTotals::default(); GENERATIONS],
+        })
+    }
+
+    /// Lets the program count into the other generation; returns the one that it leaves. Programs that are
+    /// running may still write to it until they end.
+    pub fn flip(&mut self) -> usize {
+        let left = self.control.read(0).generation;
+        self.control.write(0, Control { generation: left ^ 1, reserved: 0 });
+        left as usize
+    }
+
+    /// Reads and empties a generation that no program uses any more. Returns what became of its frames.
+    pub fn drain(
+        &mut self,
+        generation: usize,
+        mut each: impl FnMut(Entry),
+    ) -> Result<FrameTotals, TableError> {
+        for cpu in 0..self.size.cpus as usize {
+            let part = cpu * GENERATIONS + generation;
+            debug_assert!(part < self.size.parts());
+            self.v4.drain(part, |bucket| &bucket.0, &mut each);
+            self.v6.drain(part, |bucket| &bucket.0, &mut each);
+        }
+        let mut totals = FrameTotals::default();
+        for cpu in 0..self.cpu_state.len() {
+            totals.add(&self.cpu_state.read(cpu).totals[generation]);
+        }
+        let new = totals.since(&self.drained[generation]);
+        self.drained[generation] = totals;
+        if new.overflowed > 0 {
+            self.drain_overflow(generation, each)?;
+        }
+        Ok(new)
+    }
+
+    fn drain_overflow(&mut self, generation: usize, mut each: impl FnMut(Entry)) -> Result<(), TableError> {
+        let map = &mut self.overflow[generation];
+        let keys: Vec<_> = map.keys().collect::<Result<_, _>>().map_err(TableError::Overflow)?;
+        for bytes in keys {
+            let values = map.get(&bytes, 0).map_err(TableError::Overflow)?;
+            for value in values.iter() {
+                let counters = Counters::from_bytes(value);
+                if !counters.is_empty() {
+                    each(Entry { key: flow_key(&OverflowKey::from_bytes(&bytes), &counters), counters });
+                }
+            }
+            map.remove(&bytes).map_err(TableError::Overflow)?;
+        }
+        Ok(())
+    }
+
+    /// Frames seen so far in both generations; grows while programs run.
+    #[must_use]
+    pub fn frames_seen(&self) -> u64 {
+        let states = (0..self.cpu_state.len()).map(|cpu| self.cpu_state.read(cpu));
+        states.flat_map(|state| state.totals).map(|totals| totals.seen).sum()
+    }
+
+    /// Size of the table.
+    #[must_use]
+    pub const fn size(&self) -> &TableSize {
+        &self.size
+    }
+}
+
+fn flow_key(key: &OverflowKey, counters: &Counters) -> FlowKey {
+    let OverflowKey { src, dst, dst_port, protocol, family } = *key;
+    let v4 = |[a, b, c, d, ..]: [u8; 16]| [a, b, c, d];
+    let addresses = match family {
+        4 => Addresses::V4 { src: v4(src), dst: v4(dst) },
+        _ => Addresses::V6 { src, dst },
+    };
+    FlowKey { addresses, src_port: counters.first_src_port(), dst_port, protocol }
+}
+
+pub(super) fn map<T: Shared>(
+    ebpf: &Ebpf,
+    name: &'static str,
+    len: u32,
+) -> Result<MappedArray<T>, TableError> {
+    let Some(Map::Array(data)) = ebpf.map(name) else { return Err(TableError::Missing(name)) };
+    MappedArray::map(data.fd().as_fd().as_raw_fd(), len as usize).map_err(|error| TableError::Map {
+        map: name,
+        bytes: len as usize * size_of::<T>(),
+        error,
+    })
+}
