@@ -14,8 +14,10 @@ pub mod flow;
 pub mod capture;
 
 pub mod observation;
+pub mod orient;
 
 pub mod interval;
+pub mod sources;
 
 pub mod alert;
 pub mod detect;

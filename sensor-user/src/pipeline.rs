@@ -1,6 +1,21 @@
 //! The assembly: drains in, intervals and alerts out. No I/O and no clock of its own.
 
-use crate::{alert::Alert, config::Config, flow::Drain, interval::Interval};
+use std::{collections::VecDeque, time::Duration};
+
+use crate::{
+    alert::{Alert, Finding},
+    clock::Timestamp,
+    config::Config,
+    detect::Detector,
+    flow::{Drain, FrameCounts},
+    interval::Interval,
+    orient::{MemoryUse, Orientation},
+    sources::Sources,
+};
+
+/// How far back the coverage of an alert looks: the evidence of the slowest rule is older, but what matters to the
+/// reader is whether the sensor sees now.
+const COVERAGE_PERIOD: Duration = Duration::from_mins(1);
 
 /// What one drain led to.
 #[derive(Clone, Debug, Default)]
@@ -12,22 +27,142 @@ pub struct Report {
 }
 
 /// From drains to intervals and alerts.
-pub struct Pipeline {}
+pub struct Pipeline {
+    interval: Duration,
+    orientation: Orientation,
+    sources: Sources,
+    detectors: Vec<Box<dyn Detector>>,
+    coverage: Coverage,
+    current: Option<Current>,
+}
+
+/// The interval under way.
+struct Current {
+    start: Timestamp,
+    /// Where it is due to end.
+    due: Timestamp,
+    /// End of the last drain in it.
+    end: Timestamp,
+    frames: Vec<FrameCounts>,
+}
 
 impl Pipeline {
     /// A pipeline that has seen nothing.
     #[must_use]
-    pub fn new(_config: &Config) -> Self {
-        Self {}
+    pub fn new(config: &Config) -> Self {
+        Self {
+            interval: config.interval,
+            orientation: Orientation::new(config),
+            sources: Sources::new(config),
+            detectors: Vec::new(),
+            coverage: Coverage::default(),
+            current: None,
+        }
     }
 
     /// Takes the next drain; drains must not overlap and must come in the order of time.
-    pub fn feed(&mut self, _drain: &Drain) -> Report {
-        Report::default()
+    pub fn feed(&mut self, drain: &Drain) -> Report {
+        let mut report = Report::default();
+        self.begin(drain, &mut report);
+        self.coverage.add(drain);
+        let oriented = self.orientation.orient(drain);
+        self.sources.observe(drain, oriented);
+        let mut findings = Vec::new();
+        for detector in &mut self.detectors {
+            for observation in &oriented.observations {
+                detector.observe(observation);
+            }
+            detector.advance(drain.end, &mut findings);
+        }
+        self.report(findings, &mut report);
+        if self.current.as_ref().is_some_and(|current| drain.end >= current.due) {
+            self.close(&mut report);
+        }
+        report
     }
 
     /// Closes the interval that is under way, as at the end of a capture or on stop.
     pub fn finish(&mut self) -> Report {
-        Report::default()
+        let mut report = Report::default();
+        self.close(&mut report);
+        report
+    }
+
+    /// Fill of the memories.
+    #[must_use]
+    pub fn memory_use(&self) -> [MemoryUse; 3] {
+        self.orientation.memory_use()
+    }
+
+    /// Sources held and flows of sources that had no room, since the start.
+    #[must_use]
+    pub fn source_use(&self) -> (usize, u64) {
+        (self.sources.len(), self.sources.untracked())
+    }
+
+    /// Opens an interval for the drain if none is under way.
+    fn begin(&mut self, drain: &Drain, report: &mut Report) {
+        if self.current.as_ref().is_some_and(|current| drain.start >= current.due) {
+            self.close(report);
+        }
+        let interval = self.interval;
+        let current = self.current.get_or_insert_with(|| Current {
+            start: drain.start,
+            due: drain.start.period_end(interval),
+            end: drain.start,
+            frames: Vec::new(),
+        });
+        current.end = drain.end;
+        current.frames.resize(current.frames.len().max(drain.frames.len()), FrameCounts::default());
+        for (total, counts) in current.frames.iter_mut().zip(&drain.frames) {
+            total.add(counts);
+        }
+    }
+
+    fn close(&mut self, report: &mut Report) {
+        let Some(Current { start, due: _, end, frames }) = self.current.take() else { return };
+        let seconds = (end - start).as_secs_f64();
+        let mut sources = self.sources.close(seconds, self.interval);
+        for row in &mut sources {
+            let scores =
+                self.detectors.iter().filter(|detector| detector.kind() == crate::alert::AlertKind::Torrent);
+            row.torrent_score = scores.map(|detector| detector.score(row.source)).fold(0.0, f64::max);
+        }
+        self.orientation.begin_interval();
+        let interval = Interval { start, end, seconds, sources, frames };
+        let mut findings = Vec::new();
+        for detector in &mut self.detectors {
+            detector.close_interval(&interval, &mut findings);
+        }
+        self.report(findings, report);
+        report.intervals.push(interval);
+    }
+
+    fn report(&self, findings: Vec<Finding>, report: &mut Report) {
+        let coverage = self.coverage.ratio();
+        report.alerts.extend(findings.into_iter().map(|finding| Alert { finding, coverage }));
+    }
+}
+
+/// The share of frames counted or ignored, as opposed to lost, over the last minute.
+#[derive(Default)]
+struct Coverage {
+    drains: VecDeque<(Timestamp, FrameCounts)>,
+}
+
+impl Coverage {
+    fn add(&mut self, drain: &Drain) {
+        let mut counts = FrameCounts::default();
+        drain.frames.iter().for_each(|frames| counts.add(frames));
+        self.drains.push_back((drain.end, counts));
+        while self.drains.front().is_some_and(|(end, _)| drain.end.since(*end) > COVERAGE_PERIOD) {
+            self.drains.pop_front();
+        }
+    }
+
+    fn ratio(&self) -> f64 {
+        let mut sum = FrameCounts::default();
+        self.drains.iter().for_each(|(_, counts)| sum.add(counts));
+        sum.coverage()
     }
 }

@@ -49,7 +49,7 @@ pub struct Promiscuous {
 impl Promiscuous {
     /// Switches an interface to promiscuous mode by a packet socket that receives nothing (packet(7)).
     pub fn on(interface_index: u32) -> io::Result<Self> {
-        /// linux/if_packet.h; libc has it in a wider type than the structure.
+        /// `linux/if_packet.h`; libc has it in a wider type than the structure.
         const PACKET_MR_PROMISC: u16 = 1;
         const SIZE: libc::socklen_t = 16;
         const _: () = assert!(size_of::<libc::packet_mreq>() == SIZE as usize);
