@@ -9,9 +9,9 @@ pub mod clock;
 pub mod config;
 pub mod networks;
 
-pub mod flow;
-
 pub mod capture;
+
+pub mod flow;
 
 pub mod observation;
 
