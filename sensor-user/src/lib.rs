@@ -22,6 +22,11 @@ pub mod detect;
 
 pub mod pipeline;
 
+pub mod output;
+
+pub mod cli;
+pub mod commands;
+
 /// An error and its causes in one line.
 #[must_use]
 pub fn error_chain(error: &dyn std::error::Error) -> String {

@@ -76,9 +76,11 @@ enum Format {
     PcapNg(Section),
 }
 
+type RecordParser = fn(&[u8]) -> IResult<&[u8], LegacyPcapBlock<'_>, PcapError<&[u8]>>;
+
 /// A pcap file as its header describes it.
 struct Pcap {
-    parse: fn(&[u8]) -> IResult<&[u8], LegacyPcapBlock<'_>, PcapError<&[u8]>>,
+    parse: RecordParser,
     nanoseconds_per_unit: u64,
     link: Link,
 }
@@ -94,15 +96,21 @@ struct Located {
 impl CaptureFile {
     /// Opens a file, or standard input where the path is `-`, and reads the file header.
     pub fn open(path: &Path) -> Result<Self, FileError> {
-        if path.as_os_str() == STANDARD_INPUT {
+        if Self::is_standard_input(path) {
             return Self::new("standard input".to_owned(), None, Box::new(io::stdin()));
         }
         let name = path.display().to_string();
         let open_error = |source| FileError::Open { file: name.clone(), source };
         let file = File::open(path).map_err(open_error)?;
         let metadata = file.metadata().map_err(open_error)?;
-        let size = metadata.is_file().then(|| metadata.len());
+        let size = metadata.is_file().then_some(metadata.len());
         Self::new(name, size, Box::new(file))
+    }
+
+    /// Whether `path` means standard input.
+    #[must_use]
+    pub fn is_standard_input(path: &Path) -> bool {
+        path.as_os_str() == STANDARD_INPUT
     }
 
     /// Reads from `reader`; `name` is what errors call it.
@@ -114,9 +122,10 @@ impl CaptureFile {
         let mut source = Source::new(reader);
         let header = PcapHeader::new().size();
         source.require(header).map_err(|source| FileError::Read { file: name.clone(), offset: 0, source })?;
-        let (format, current) = match Section::begins(source.data()) {
-            true => (Format::PcapNg(Section::default()), 0),
-            false => (Format::Pcap(Pcap::of(source.data(), &name)?), header),
+        let (format, current) = if Section::begins(source.data()) {
+            (Format::PcapNg(Section::default()), 0)
+        } else {
+            (Format::Pcap(Pcap::of(source.data(), &name)?), header)
         };
         let records = Records { name, source, current, frames: 0, last_time: Timestamp::default() };
         Ok(Self { size, format, records })

@@ -34,7 +34,16 @@ pub struct Replay {
     drain: Drain,
     /// The latest time seen; none before the first frame.
     now: Option<Timestamp>,
-    clamped: u64,
+    clamped: Clamped,
+}
+
+/// Frames whose time lay before that of a frame before them. They count as of the later time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Clamped {
+    /// How many.
+    pub frames: u64,
+    /// The largest step back.
+    pub most: Duration,
 }
 
 impl Replay {
@@ -55,14 +64,13 @@ impl Replay {
                 frames: vec![FrameCounts::default()],
             },
             now: None,
-            clamped: 0,
+            clamped: Clamped::default(),
         }
     }
 
-    /// Frames whose time lay before that of a frame before them; they were counted at the later time.
-    #[must_use]
-    pub const fn clamped(&self) -> u64 {
-        self.clamped
+    /// Frames clamped since this was last asked.
+    pub fn take_clamped(&mut self) -> Clamped {
+        std::mem::take(&mut self.clamped)
     }
 
     /// The latest time seen; none before the first frame.
@@ -114,7 +122,8 @@ impl Replay {
             return Ok(time);
         };
         if time < now {
-            self.clamped += 1;
+            self.clamped.frames += 1;
+            self.clamped.most = self.clamped.most.max(now.since(time));
             return Ok(now);
         }
         self.now = Some(time);
