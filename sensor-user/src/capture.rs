@@ -2,3 +2,6 @@
 
 pub mod live;
 mod merge;
+
+pub mod file;
+pub mod replay;

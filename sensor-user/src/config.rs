@@ -1,11 +1,49 @@
 //! The effective configuration: defaults, the file, the command line, validated once at the edge.
 
+mod settings;
+#[cfg(test)]
+mod tests;
+mod validate;
+
+pub use settings::{CapacitySettings, Settings};
+
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use crate::networks::LocalNetworks;
 
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration file {file}")]
+    Read {
+        /// Path as given.
+        file: String,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The file is not YAML, or has a key that does not exist, or a value of the wrong kind.
+    #[error("configuration file {file}: {problem}")]
+    Syntax {
+        /// Path as given.
+        file: String,
+        /// What the reader found, with line and column.
+        problem: String,
+    },
+    /// A value is out of bounds or cannot be read.
+    #[error("{key}: {value} {problem}")]
+    Invalid {
+        /// Name in the configuration file.
+        key: &'static str,
+        /// The value as given.
+        value: String,
+        /// What is wrong, and what would be right.
+        problem: String,
+    },
+}
+
 /// Everything the sensor can be told. Names are those of the configuration file.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Network interfaces to capture on; the mirror ports.
     pub interfaces: Vec<String>,
@@ -59,6 +97,21 @@ pub enum MirrorAction {
     Pass,
     /// Drop every frame after counting.
     Drop,
+}
+
+impl MirrorAction {
+    /// Every action.
+    pub const ALL: [Self; 3] = [Self::Auto, Self::Pass, Self::Drop];
+
+    /// The name in the configuration and in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Pass => "pass",
+            Self::Drop => "drop",
+        }
+    }
 }
 
 impl Default for Config {

@@ -9,9 +9,9 @@ pub mod clock;
 pub mod config;
 pub mod networks;
 
-pub mod flow;
-
 pub mod capture;
+
+pub mod flow;
 
 pub mod observation;
 pub mod orient;
@@ -23,6 +23,11 @@ pub mod alert;
 pub mod detect;
 
 pub mod pipeline;
+
+pub mod output;
+
+pub mod cli;
+pub mod commands;
 
 /// An error and its causes in one line.
 #[must_use]

@@ -18,6 +18,11 @@ impl LocalNetworks {
         Self(IpNet::aggregate(&networks.to_vec()))
     }
 
+    /// The networks, merged and in order.
+    pub fn iter(&self) -> impl Iterator<Item = &IpNet> {
+        self.0.iter()
+    }
+
     /// Whether `address` is local.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {

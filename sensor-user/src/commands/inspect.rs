@@ -1,0 +1,127 @@
+//! `inspect`: for every frame of a capture its flow, or why it has none.
+
+use std::{
+    io::{self, BufWriter, Write},
+    net::IpAddr,
+};
+
+use sensor_common::{packet::Packet, parse::parse, reason::Ignored};
+use serde::Serialize;
+
+use crate::{
+    capture::file::{CaptureFile, TimedFrame},
+    cli::{EngineChoice, InspectArgs, OutputFormat},
+    flow::FlowId,
+};
+
+/// An instance of the parser.
+pub trait Engine {
+    /// Reads one frame; fails where the engine itself cannot be reached.
+    fn read(&mut self, timed: &TimedFrame<'_>) -> anyhow::Result<Result<Packet, Ignored>>;
+}
+
+/// The parser in this process.
+pub struct UserEngine;
+
+impl Engine for UserEngine {
+    fn read(&mut self, timed: &TimedFrame<'_>) -> anyhow::Result<Result<Packet, Ignored>> {
+        Ok(parse(&timed.frame, timed.link))
+    }
+}
+
+/// Inspects the file and prints a line per frame on standard output.
+pub fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
+    let mut engine: Box<dyn Engine> = match args.engine {
+        EngineChoice::User => Box::new(UserEngine),
+        EngineChoice::Xdp => {
+            anyhow::bail!("the engine xdp is not built into this binary: use --engine user")
+        }
+    };
+    let file = CaptureFile::open(&args.file)?;
+    inspect_file(file, engine.as_mut(), args.format, BufWriter::new(io::stdout().lock()))
+}
+
+/// Inspects every frame of `file` with `engine`. The lines of the frames before an error are written.
+pub fn inspect_file(
+    mut file: CaptureFile,
+    engine: &mut dyn Engine,
+    format: OutputFormat,
+    mut out: impl Write,
+) -> anyhow::Result<()> {
+    let outcome = write_frames(&mut file, engine, format, &mut out);
+    out.flush()?;
+    outcome
+}
+
+fn write_frames(
+    file: &mut CaptureFile,
+    engine: &mut dyn Engine,
+    format: OutputFormat,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    let mut number = 0;
+    while let Some(timed) = file.next_frame()? {
+        number += 1;
+        let result = engine.read(&timed)?;
+        match format {
+            OutputFormat::Json => {
+                serde_json::to_writer(&mut *out, &Line::of(number, &result)).map_err(io::Error::from)?;
+                out.write_all(b"\n")?;
+            }
+            OutputFormat::Table => write_row(out, number, &result)?,
+        }
+    }
+    Ok(())
+}
+
+fn write_row(out: &mut impl Write, number: u64, result: &Result<Packet, Ignored>) -> io::Result<()> {
+    match result {
+        Ok(packet) => {
+            let Key { src, dst, src_port, dst_port, protocol } = Key::of(packet);
+            writeln!(out, "{number:>9}  {protocol:<7} {src} port {src_port} > {dst} port {dst_port}")
+        }
+        Err(reason) => writeln!(out, "{number:>9}  ignored {}", reason.name()),
+    }
+}
+
+/// A line of `--format json`.
+#[derive(Serialize)]
+struct Line {
+    frame: u64,
+    #[serde(flatten)]
+    outcome: Outcome,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Outcome {
+    Key(Key),
+    Ignored(&'static str),
+}
+
+/// The innermost flow of a frame, as in the frame.
+#[derive(Serialize)]
+struct Key {
+    src: IpAddr,
+    dst: IpAddr,
+    src_port: u16,
+    dst_port: u16,
+    protocol: String,
+}
+
+impl Line {
+    fn of(frame: u64, result: &Result<Packet, Ignored>) -> Self {
+        let outcome = match result {
+            Ok(packet) => Outcome::Key(Key::of(packet)),
+            Err(reason) => Outcome::Ignored(reason.name()),
+        };
+        Self { frame, outcome }
+    }
+}
+
+impl Key {
+    fn of(packet: &Packet) -> Self {
+        let (FlowId { src, dst, dst_port, protocol }, src_port) = FlowId::of(&packet.key);
+        Self { src, dst, src_port, dst_port, protocol: protocol.to_string() }
+    }
+}

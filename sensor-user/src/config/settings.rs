@@ -1,0 +1,162 @@
+//! Settings as they are written: in the file, on the command line, and by `check-config`.
+//!
+//! All three use the same keys and the same text forms; [`Config`](super::Config) is what they mean.
+
+use std::{fs, path::Path, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::ConfigError;
+
+/// What was said; what was not is none. A later saying [overrides](Self::overridden_by) an earlier one.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Names of network interfaces.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interfaces: Option<Vec<String>>,
+    /// CIDRs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub local_networks: Option<Vec<String>>,
+    /// A duration with its unit, as `1s`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drain: Option<String>,
+    /// A duration with its unit, as `10s`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interval: Option<String>,
+    /// Intervals.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window: Option<u64>,
+    /// A duration with its unit, as `1h`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_seen_memory: Option<String>,
+    /// Bounds of what is remembered.
+    #[serde(skip_serializing_if = "CapacitySettings::is_silent")]
+    pub capacity: CapacitySettings,
+    /// Sources with series of their own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_sources: Option<u64>,
+    /// `auto`, `pass` or `drop`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mirror_action: Option<String>,
+    /// Whether to switch the interfaces to promiscuous mode.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub promiscuous: Option<bool>,
+    /// Address and port.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen: Option<String>,
+    /// Path of a file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alert_log: Option<PathBuf>,
+    /// Ports.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ignored_ports: Option<Vec<u16>>,
+}
+
+/// What was said of [`Capacity`](super::Capacity), in entries.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CapacitySettings {
+    /// IPv4 flows of the kernel's table.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ipv4_flows: Option<u64>,
+    /// IPv6 flows of the kernel's table.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ipv6_flows: Option<u64>,
+    /// Trifectas of the first-seen memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trifectas: Option<u64>,
+    /// Pairs of the peer memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peers: Option<u64>,
+    /// Local sources.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sources: Option<u64>,
+}
+
+impl Settings {
+    /// Reads a configuration file.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let file = path.display().to_string();
+        let text =
+            fs::read_to_string(path).map_err(|source| ConfigError::Read { file: file.clone(), source })?;
+        // An empty document is null, which is no map.
+        if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
+            return Ok(Self::default());
+        }
+        let options = serde_saphyr::options! { with_snippet: false };
+        serde_saphyr::from_str_with_options(&text, options)
+            .map_err(|error| ConfigError::Syntax { file, problem: problem(&text, &error) })
+    }
+
+    /// These settings, with those of `later` where it says something.
+    #[must_use]
+    pub fn overridden_by(self, later: Self) -> Self {
+        let Self {
+            interfaces,
+            local_networks,
+            drain,
+            interval,
+            window,
+            first_seen_memory,
+            capacity,
+            max_sources,
+            mirror_action,
+            promiscuous,
+            listen,
+            alert_log,
+            ignored_ports,
+        } = later;
+        Self {
+            interfaces: interfaces.or(self.interfaces),
+            local_networks: local_networks.or(self.local_networks),
+            drain: drain.or(self.drain),
+            interval: interval.or(self.interval),
+            window: window.or(self.window),
+            first_seen_memory: first_seen_memory.or(self.first_seen_memory),
+            capacity: self.capacity.overridden_by(&capacity),
+            max_sources: max_sources.or(self.max_sources),
+            mirror_action: mirror_action.or(self.mirror_action),
+            promiscuous: promiscuous.or(self.promiscuous),
+            listen: listen.or(self.listen),
+            alert_log: alert_log.or(self.alert_log),
+            ignored_ports: ignored_ports.or(self.ignored_ports),
+        }
+    }
+
+    /// The settings as a configuration file.
+    pub fn to_yaml(&self) -> Result<String, serde_saphyr::SerializeError> {
+        serde_saphyr::to_string(self)
+    }
+}
+
+impl CapacitySettings {
+    fn overridden_by(&self, later: &Self) -> Self {
+        let Self { ipv4_flows, ipv6_flows, trifectas, peers, sources } = later;
+        Self {
+            ipv4_flows: ipv4_flows.or(self.ipv4_flows),
+            ipv6_flows: ipv6_flows.or(self.ipv6_flows),
+            trifectas: trifectas.or(self.trifectas),
+            peers: peers.or(self.peers),
+            sources: sources.or(self.sources),
+        }
+    }
+
+    fn is_silent(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// One line that quotes the place: the reader's message alone names no key.
+fn problem(text: &str, error: &serde_saphyr::Error) -> String {
+    let message = match error.without_snippet() {
+        serde_saphyr::Error::InvalidScalar { ty: "bool", .. } => "neither true nor false".to_owned(),
+        serde_saphyr::Error::InvalidScalar { ty, .. } => format!("the value does not fit the type {ty}"),
+        other => other.to_string().split_whitespace().collect::<Vec<_>>().join(" "),
+    };
+    let line = error.location().and_then(|location| usize::try_from(location.line()).ok());
+    match line.and_then(|number| Some((number, text.lines().nth(number.checked_sub(1)?)?))) {
+        Some((number, quoted)) => format!("line {number} (`{}`): {message}", quoted.trim()),
+        None => message,
+    }
+}
