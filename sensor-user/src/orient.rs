@@ -5,6 +5,8 @@
 //!
 //! 1. TCP says it itself: the sender of SYN initiates, the sender of SYN+ACK responds.
 //! 2. What is remembered stays as it is: a flow that continues a known trifecta, or answers it, opens nothing.
+//!    A trifecta does not name the initiator's port, so this holds for all of its ports: what a local port sends to
+//!    another port of an end that had opened a conversation to it counts as an answer.
 //! 3. Without a handshake (UDP, SCTP, UDP-Lite) the first to speak initiates. Frames of the two directions may be
 //!    counted on different CPUs and so a little out of order: within [`SERVICE_BIAS`] the end with the well-known
 //!    port responds.
@@ -410,3 +412,6 @@ fn shared_ports(flows: &[Flow]) -> SharedPorts {
     }
     SharedPorts(ends)
 }
+
+#[cfg(test)]
+mod tests;
