@@ -1,7 +1,23 @@
 //! What the pipeline found, as files, terminals and programs get it. Only here are types serialised.
+//!
+//! Everything that the live sensor shows is taken from one plain value, the [`snapshot`] that the run loop
+//! builds after every drain. Nothing here can slow a drain: outputs read finished snapshots or take from
+//! bounded queues.
 
 pub mod json;
 pub mod table;
+
+pub mod snapshot;
+
+pub mod metrics;
+pub mod process;
+
+pub mod publish;
+
+pub mod http;
+
+#[cfg(test)]
+mod fixture;
 
 use std::io;
 

@@ -1,0 +1,141 @@
+//! What Prometheus reads: names, values, bounds.
+
+use std::{collections::BTreeSet, net::Ipv4Addr};
+
+use super::{family, *};
+use crate::{
+    alert::{AlertKind, AlertState},
+    output::{
+        fixture::{address, alert, builder, interval, snapshot, source},
+        snapshot::{AlertLogStatus, Snapshot},
+    },
+};
+
+fn text(snapshot: &Snapshot) -> String {
+    render(&Exposition { snapshot, process: None, http: &HttpStatus::default() })
+}
+
+/// The samples of one source or family, without comments.
+fn lines<'a>(text: &'a str, containing: &str) -> Vec<&'a str> {
+    text.lines().filter(|line| !line.starts_with('#') && line.contains(containing)).collect()
+}
+
+#[test]
+fn a_source_is_told_by_its_counters_and_its_last_interval() {
+    let text = text(&snapshot());
+    let expected = [
+        r#"flowsensor_alert_active{kind="torrent",source="10.0.0.5"} 1"#,
+        r#"flowsensor_source_active_trifectas{source="10.0.0.5"} 214"#,
+        r#"flowsensor_source_bytes_total{source="10.0.0.5",direction="out"} 21400"#,
+        r#"flowsensor_source_bytes_total{source="10.0.0.5",direction="in"} 0"#,
+        r#"flowsensor_source_new_connections{source="10.0.0.5"} 214"#,
+        r#"flowsensor_source_new_connections_mean{source="10.0.0.5"} 7.13333"#,
+        r#"flowsensor_source_new_connections_total{source="10.0.0.5",protocol="tcp"} 80"#,
+        r#"flowsensor_source_new_connections_total{source="10.0.0.5",protocol="udp"} 134"#,
+        r#"flowsensor_source_new_connections_variance{source="10.0.0.5"} 1522.26"#,
+        r#"flowsensor_source_new_peers{source="10.0.0.5"} 214"#,
+        r#"flowsensor_source_new_ports{source="10.0.0.5"} 7"#,
+        r#"flowsensor_source_packets_total{source="10.0.0.5",direction="out"} 214"#,
+        r#"flowsensor_source_packets_total{source="10.0.0.5",direction="in"} 0"#,
+        r#"flowsensor_source_torrent_score{source="10.0.0.5"} 0.97"#,
+        r#"flowsensor_source_trifecta_packets_variance{source="10.0.0.5"} 0.5"#,
+        r#"flowsensor_source_unanswered_ratio{source="10.0.0.5"} 0.61215"#,
+    ];
+    assert_eq!(lines(&text, "10.0.0.5"), expected);
+}
+
+#[test]
+fn what_is_not_known_has_no_sample() {
+    let text = text(&snapshot());
+    let of_quiet = lines(&text, "10.0.0.7");
+    for absent in ["mean", "variance", "unanswered"] {
+        assert!(of_quiet.iter().all(|line| !line.contains(absent)), "{absent} in {of_quiet:?}");
+    }
+}
+
+#[test]
+fn the_loss_budget_closes_in_the_exposition() {
+    let text = text(&snapshot());
+    let sum: f64 = lines(&text, "flowsensor_frames_total{")
+        .iter()
+        .map(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap())
+        .sum();
+    assert!((sum - 1000.0).abs() < f64::EPSILON, "{sum}");
+    assert_eq!(lines(&text, "coverage_ratio"), [r#"flowsensor_coverage_ratio{interface="mirror0"} 0.99"#]);
+}
+
+#[test]
+fn an_interface_without_a_program_has_no_mode_and_is_not_attached() {
+    let text = text(&builder(200).snapshot());
+    assert!(lines(&text, "flowsensor_xdp_mode").is_empty());
+    let attached = [r#"flowsensor_interface_attached{interface="mirror0"} 0"#];
+    assert_eq!(lines(&text, "flowsensor_interface_attached"), attached);
+}
+
+#[test]
+fn an_alert_that_is_over_leaves_its_count_only() {
+    let mut builder = builder(200);
+    let source = address("10.0.0.5");
+    builder.alert(&alert(AlertKind::Torrent, source, AlertState::Firing));
+    builder.alert(&alert(AlertKind::Torrent, source, AlertState::Resolved));
+    let text = text(&builder.snapshot());
+    assert_eq!(
+        lines(&text, r#"alerts_total{kind="torrent"}"#),
+        [r#"flowsensor_alerts_total{kind="torrent"} 1"#]
+    );
+    assert!(lines(&text, r#"alert_active{kind="torrent",source="10."#).is_empty());
+}
+
+#[test]
+fn a_million_sources_add_no_series_beyond_the_limit_and_stay_under_256_kib() {
+    let mut builder = builder(200);
+    for batch in 0..50_u32 {
+        let addresses = (batch * 20_000..(batch + 1) * 20_000).map(|n| Ipv4Addr::from(0x0aff_ffff - n));
+        let sources = addresses.map(|address| {
+            let mut source = source(address.into(), 3);
+            source.mean = Some(3.333_333_333);
+            source.variance = Some(12_345.678_9);
+            source.trifecta_packets_variance = Some(1.234_567_89);
+            source.torrent_score = 0.123_456_789;
+            source.bytes_out = 9_876_543_210;
+            source.bytes_in = 9_876_543_210;
+            source
+        });
+        builder.interval(interval(batch, sources.collect()));
+    }
+    let text = text(&builder.snapshot());
+    let named: BTreeSet<&str> =
+        text.split("source=\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+    assert_eq!(named.len(), 201, "200 sources and other");
+    assert!(text.len() < 256 * 1024, "{} bytes", text.len());
+}
+
+#[test]
+fn every_declared_family_is_written_and_nothing_else() {
+    let mut snapshot = snapshot();
+    snapshot.alert_log = Some(AlertLogStatus::default());
+    let process = ProcessStatus::read().unwrap();
+    let http = HttpStatus {
+        connections: 1,
+        requests: vec![("/metrics", 200, 1)],
+        cut: vec![("refused", 0)],
+        render: Some(std::time::Duration::from_millis(1)),
+    };
+    let text = render(&Exposition { snapshot: &snapshot, process: Some(&process), http: &http });
+    let written: Vec<(&str, &str)> =
+        text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
+    let mut declared: Vec<_> = family::ALL.iter().map(|family| (family.name, family.kind.name())).collect();
+    declared.sort_unstable();
+    assert_eq!(written, declared);
+}
+
+#[test]
+fn names_follow_the_conventions() {
+    for family in family::ALL {
+        let counts = family.name.ends_with("_total");
+        assert_eq!(counts, family.kind == family::Kind::Counter, "{}", family.name);
+        let own = family.name.starts_with("flowsensor_") || family.name.starts_with("process_");
+        assert!(own, "{}", family.name);
+        assert!(family.help.ends_with('.'), "{}", family.name);
+    }
+}

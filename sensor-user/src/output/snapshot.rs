@@ -1,0 +1,180 @@
+//! The state of the sensor after a drain, as every output sees it: plain data, built by the run loop
+//! with [`SnapshotBuilder`], never changed afterwards.
+
+mod builder;
+mod histogram;
+mod places;
+
+use std::{net::IpAddr, sync::Arc};
+
+pub use builder::SnapshotBuilder;
+pub use histogram::DurationHistogram;
+pub use places::{IDLE_LEAVE, MIN_STAY, OtherSources, OwnSource, SourceTotals};
+
+use crate::{
+    alert::{Alert, AlertKind},
+    clock::Timestamp,
+    flow::FrameCounts,
+    interval::Interval,
+};
+
+/// Which sensor this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Build {
+    /// Release.
+    pub version: &'static str,
+    /// Commit that it was built from, `unknown` outside a checkout.
+    pub revision: &'static str,
+}
+
+/// How the XDP program is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum XdpMode {
+    /// In the driver, before the kernel makes a socket buffer.
+    Native,
+    /// After the socket buffer is made: slower, and offloads may have joined frames.
+    Generic,
+}
+
+impl XdpMode {
+    /// Every mode.
+    pub const ALL: [Self; 2] = [Self::Native, Self::Generic];
+
+    /// The name in metrics and reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Generic => "generic",
+        }
+    }
+}
+
+/// What the capture knows of one interface at the end of a drain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InterfaceReading {
+    /// Whether the link is up.
+    pub link_up: bool,
+    /// How the program is attached; none while it is not (the interface is gone, or attaching failed).
+    pub mode: Option<XdpMode>,
+    /// Flows that the drained generation of the table held.
+    pub table_entries: u64,
+    /// Flows that it can hold.
+    pub table_capacity: u64,
+    /// Evidence of ICMP errors that found no room in the table, since the start.
+    pub marks_lost: u64,
+}
+
+/// One interface.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InterfaceStatus {
+    /// Its name.
+    pub name: String,
+    /// The latest reading.
+    pub reading: InterfaceReading,
+    /// Frames since the start.
+    pub frames: FrameCounts,
+    /// Frames per second in the last drain.
+    pub frames_per_second: f64,
+    /// Coverage of the last complete interval, 0 to 1; none before the first.
+    pub coverage: Option<f64>,
+    /// How long drains took.
+    pub drain_duration: DurationHistogram,
+}
+
+/// A bounded memory of the agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryStatus {
+    /// What it remembers: `trifectas`, `peers`, `sources`.
+    pub name: &'static str,
+    /// Entries held.
+    pub entries: u64,
+    /// Entries it may hold.
+    pub capacity: u64,
+    /// Entries given up for want of room, since the start.
+    pub evicted: u64,
+}
+
+/// Drains since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DrainStatus {
+    /// Drains done.
+    pub done: u64,
+    /// Drains that began late because the one before took too long.
+    pub overruns: u64,
+}
+
+/// The alert log's counters since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AlertLogStatus {
+    /// Alerts written.
+    pub written: u64,
+    /// Alerts dropped because the queue was full.
+    pub dropped: u64,
+    /// Failed attempts to open the file or write to it.
+    pub errors: u64,
+}
+
+/// An alert that holds at present.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ActiveAlert {
+    /// What.
+    pub kind: AlertKind,
+    /// Of which local address.
+    pub source: IpAddr,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// Alerts so far.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AlertStatus {
+    /// Alerts that began since the start, by [`AlertKind::ALL`].
+    pub fired: [u64; AlertKind::ALL.len()],
+    /// Those that hold, in the order of kind and source.
+    pub active: Vec<ActiveAlert>,
+    /// The latest, beginnings and ends, newest first.
+    pub recent: Vec<Arc<Alert>>,
+}
+
+/// Sources with metric series of their own, and the rest.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SourcesStatus {
+    /// Sources with series of their own, in the order of their address.
+    pub own: Vec<OwnSource>,
+    /// The sum of the others.
+    pub other: OtherSources,
+    /// Sources that lost their series to a busier one, since the start.
+    pub evicted: u64,
+}
+
+/// The sensor after a drain.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Snapshot {
+    /// Which sensor.
+    pub build: Build,
+    /// End of the last drain.
+    pub time: Timestamp,
+    /// Interfaces in the order of the configuration.
+    pub interfaces: Vec<InterfaceStatus>,
+    /// Drains.
+    pub drains: DrainStatus,
+    /// The last complete interval; none before the first.
+    pub interval: Option<Arc<Interval>>,
+    /// Sources with series of their own, and the rest.
+    pub sources: SourcesStatus,
+    /// The agent's bounded memories.
+    pub memories: Vec<MemoryStatus>,
+    /// Alerts.
+    pub alerts: AlertStatus,
+    /// The alert log; none where none is configured.
+    pub alert_log: Option<AlertLogStatus>,
+}
+
+impl Snapshot {
+    /// Whether frames are being counted: at least one drain was done and every interface is attached.
+    #[must_use]
+    pub fn ready(&self) -> bool {
+        self.drains.done > 0 && self.interfaces.iter().all(|interface| interface.reading.mode.is_some())
+    }
+}

@@ -1,0 +1,160 @@
+//! From what the run loop learns, drain by drain, to snapshots.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    net::IpAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use super::{
+    ActiveAlert, AlertLogStatus, AlertStatus, Build, DrainStatus, InterfaceReading, InterfaceStatus,
+    MemoryStatus, Snapshot, places::Places,
+};
+use crate::{
+    alert::{Alert, AlertKind, AlertState},
+    clock::Timestamp,
+    flow::{Drain, FrameCounts},
+    interval::Interval,
+};
+
+/// Alerts kept to be shown, beginnings and ends.
+const RECENT_ALERTS: usize = 100;
+
+/// Accumulates what snapshots show. Call what applies after a drain, then [`snapshot`](Self::snapshot).
+#[derive(Debug)]
+pub struct SnapshotBuilder {
+    build: Build,
+    time: Timestamp,
+    interfaces: Vec<InterfaceStatus>,
+    drains: DrainStatus,
+    interval: Option<Arc<Interval>>,
+    places: Places,
+    memories: Vec<MemoryStatus>,
+    fired: [u64; AlertKind::ALL.len()],
+    active: BTreeMap<(AlertKind, IpAddr), Timestamp>,
+    recent: VecDeque<Arc<Alert>>,
+    alert_log: Option<AlertLogStatus>,
+}
+
+impl SnapshotBuilder {
+    /// Nothing seen yet; at most `max_sources` sources get metric series of their own.
+    #[must_use]
+    pub fn new(build: Build, interfaces: &[String], max_sources: usize) -> Self {
+        let interfaces = interfaces.iter().map(|name| InterfaceStatus {
+            name: name.clone(),
+            reading: InterfaceReading::default(),
+            frames: FrameCounts::default(),
+            frames_per_second: 0.0,
+            coverage: None,
+            drain_duration: super::DurationHistogram::default(),
+        });
+        Self {
+            build,
+            time: Timestamp::default(),
+            interfaces: interfaces.collect(),
+            drains: DrainStatus::default(),
+            interval: None,
+            places: Places::new(max_sources),
+            memories: Vec::new(),
+            fired: [0; AlertKind::ALL.len()],
+            active: BTreeMap::new(),
+            recent: VecDeque::new(),
+            alert_log: None,
+        }
+    }
+
+    /// What the capture knows of an interface; `index` as in the configuration.
+    pub fn interface(&mut self, index: usize, reading: InterfaceReading) {
+        if let Some(interface) = self.interfaces.get_mut(index) {
+            interface.reading = reading;
+        }
+    }
+
+    /// How long draining one interface took.
+    pub fn drain_took(&mut self, index: usize, duration: Duration) {
+        if let Some(interface) = self.interfaces.get_mut(index) {
+            interface.drain_duration.observe(duration);
+        }
+    }
+
+    /// A drain began late because the one before took too long.
+    pub fn drain_overrun(&mut self) {
+        self.drains.overruns += 1;
+    }
+
+    /// Counts the frames of a drain.
+    pub fn drain(&mut self, drain: &Drain) {
+        self.drains.done += 1;
+        self.time = drain.end;
+        let seconds = drain.end.since(drain.start).as_secs_f64();
+        for (interface, frames) in self.interfaces.iter_mut().zip(&drain.frames) {
+            interface.frames.add(frames);
+            interface.frames_per_second = if seconds > 0.0 { frames.seen as f64 / seconds } else { 0.0 };
+        }
+    }
+
+    /// Counts a complete interval and decides which sources have series of their own.
+    pub fn interval(&mut self, interval: Arc<Interval>) {
+        for (interface, frames) in self.interfaces.iter_mut().zip(&interval.frames) {
+            interface.coverage = Some(frames.coverage());
+        }
+        self.places.close(&interval, &self.alerting());
+        self.interval = Some(interval);
+    }
+
+    /// Notes an alert; one that begins gives its source series of its own at once.
+    pub fn alert(&mut self, alert: &Alert) {
+        let finding = &alert.finding;
+        let key = (finding.kind, finding.source);
+        match finding.state {
+            AlertState::Firing => {
+                if let Some(index) = AlertKind::ALL.iter().position(|kind| *kind == finding.kind) {
+                    self.fired[index] += 1;
+                }
+                self.active.insert(key, finding.time);
+                self.places.claim(finding.source, &self.alerting(), finding.time);
+            }
+            AlertState::Resolved => {
+                self.active.remove(&key);
+            }
+        }
+        self.recent.truncate(RECENT_ALERTS - 1);
+        self.recent.push_front(Arc::new(alert.clone()));
+    }
+
+    /// The state of the agent's bounded memories.
+    pub fn memories(&mut self, memories: Vec<MemoryStatus>) {
+        self.memories = memories;
+    }
+
+    /// The state of the alert log.
+    pub fn alert_log(&mut self, status: AlertLogStatus) {
+        self.alert_log = Some(status);
+    }
+
+    /// Everything as it stands.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let active = self.active.iter();
+        Snapshot {
+            build: self.build,
+            time: self.time,
+            interfaces: self.interfaces.clone(),
+            drains: self.drains,
+            interval: self.interval.clone(),
+            sources: self.places.status(),
+            memories: self.memories.clone(),
+            alerts: AlertStatus {
+                fired: self.fired,
+                active: active.map(|(&(kind, source), &since)| ActiveAlert { kind, source, since }).collect(),
+                recent: self.recent.iter().cloned().collect(),
+            },
+            alert_log: self.alert_log,
+        }
+    }
+
+    fn alerting(&self) -> BTreeSet<IpAddr> {
+        self.active.keys().map(|(_, source)| *source).collect()
+    }
+}

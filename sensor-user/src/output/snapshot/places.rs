@@ -1,0 +1,276 @@
+//! Which sources have metric series of their own.
+//!
+//! At most `max_sources` do; the rest is summed in `source="other"`. Counters must never decrease and
+//! nothing may be counted twice, so a source's counters begin at zero when it gets a place, and what it
+//! did without one stays in `other` for good: the growth of all series together is the growth of all
+//! traffic. A source that loses its place disappears, it does not fall back into `other`.
+//!
+//! Who gets a place, decided when an interval is complete (an alert takes one at once):
+//! - While places are free, every source with traffic gets one.
+//! - A source with an alert takes the place of the least busy one without.
+//! - Any other takes the place of the least busy source without an alert only if it is more than
+//!   [`MARGIN`] times as busy and that one had [`MIN_STAY`] to show itself. So however many addresses a
+//!   flood forges, the places change hands at most once per [`MIN_STAY`], and hosts that were busy before
+//!   keep theirs.
+//! - A source without traffic for [`IDLE_LEAVE`], or that the statistics have forgotten, leaves.
+//!
+//! How busy a source is: its new connections in the interval or their mean over the window, whichever is
+//! more; then its bytes.
+
+use std::{
+    cmp::Ordering,
+    collections::{BTreeSet, HashMap, HashSet},
+    net::IpAddr,
+    time::Duration,
+};
+
+use super::SourcesStatus;
+use crate::{
+    clock::Timestamp,
+    interval::{Interval, SourceInterval},
+};
+
+/// How long a source keeps its place whoever else is busy, unless an alert needs it.
+pub const MIN_STAY: Duration = Duration::from_mins(5);
+/// A source without traffic for so long loses its place.
+pub const IDLE_LEAVE: Duration = Duration::from_mins(10);
+/// How much busier than the least busy source another must be to take its place.
+const MARGIN: f64 = 2.0;
+
+/// What sources did since they have (or share) their series.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SourceTotals {
+    /// New TCP connections.
+    pub new_tcp: u64,
+    /// New UDP conversations.
+    pub new_udp: u64,
+    /// New conversations over other transports.
+    pub new_other: u64,
+    /// Bytes sent.
+    pub bytes_out: u64,
+    /// Bytes received.
+    pub bytes_in: u64,
+    /// Frames sent.
+    pub packets_out: u64,
+    /// Frames received.
+    pub packets_in: u64,
+}
+
+impl SourceTotals {
+    fn add(&mut self, source: &SourceInterval) {
+        self.new_tcp += source.new_tcp;
+        self.new_udp += source.new_udp;
+        self.new_other += source.new_connections.saturating_sub(source.new_tcp + source.new_udp);
+        self.bytes_out += source.bytes_out;
+        self.bytes_in += source.bytes_in;
+        self.packets_out += source.packets_out;
+        self.packets_in += source.packets_in;
+    }
+}
+
+/// A source with series of its own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OwnSource {
+    /// The local address.
+    pub source: IpAddr,
+    /// Since it has its place.
+    pub totals: SourceTotals,
+    /// The last complete interval; none if an alert gave it a place since then.
+    pub interval: Option<SourceInterval>,
+}
+
+/// The sources without series of their own, together.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct OtherSources {
+    /// Since the start, each source for as long as it had no place.
+    pub totals: SourceTotals,
+    /// Sources in the last complete interval.
+    pub sources: u64,
+    /// Their new connections in the last complete interval.
+    pub new_connections: u64,
+    /// Of these, unanswered.
+    pub unanswered: u64,
+    /// Sum of their means: the mean of their sum.
+    pub mean: f64,
+    /// Sum of their active trifectas.
+    pub active_trifectas: u64,
+    /// Sum of their new peers.
+    pub new_peers: u64,
+    /// Sum of their distinct new responder ports.
+    pub new_ports: u64,
+}
+
+impl OtherSources {
+    fn add(&mut self, source: &SourceInterval) {
+        self.totals.add(source);
+        self.sources += 1;
+        self.new_connections += source.new_connections;
+        self.unanswered += source.new_connections.saturating_sub(source.answered);
+        self.mean += source.mean.unwrap_or(0.0);
+        self.active_trifectas += source.active_trifectas;
+        self.new_peers += source.new_peers;
+        self.new_ports += source.new_ports;
+    }
+}
+
+/// A taken place.
+#[derive(Debug)]
+struct Place {
+    totals: SourceTotals,
+    interval: Option<SourceInterval>,
+    since: Timestamp,
+    last_active: Timestamp,
+}
+
+impl Place {
+    fn new(now: Timestamp) -> Self {
+        Self { totals: SourceTotals::default(), interval: None, since: now, last_active: now }
+    }
+}
+
+/// The places and who has them.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    max: usize,
+    taken: HashMap<IpAddr, Place>,
+    other: OtherSources,
+    evicted: u64,
+}
+
+impl Places {
+    /// None taken, out of `max`.
+    pub(super) fn new(max: usize) -> Self {
+        Self { max, ..Self::default() }
+    }
+
+    /// Gives `source` a place because of an alert; `alerting` are the sources with one, this included.
+    /// Without effect where every place belongs to a source with an alert.
+    pub(super) fn claim(&mut self, source: IpAddr, alerting: &BTreeSet<IpAddr>, now: Timestamp) {
+        if self.taken.contains_key(&source) || self.max == 0 {
+            return;
+        }
+        if self.taken.len() >= self.max {
+            let Some(leaves) = self.weakest(alerting, None).into_iter().next() else { return };
+            self.evict(leaves);
+        }
+        self.taken.insert(source, Place::new(now));
+    }
+
+    /// Counts a complete interval and decides who has a place.
+    pub(super) fn close(&mut self, interval: &Interval, alerting: &BTreeSet<IpAddr>) {
+        self.dismiss(interval, alerting);
+        self.admit(interval, alerting);
+        self.other = OtherSources { totals: self.other.totals, ..OtherSources::default() };
+        for source in &interval.sources {
+            if let Some(place) = self.taken.get_mut(&source.source) {
+                place.totals.add(source);
+                place.interval = Some(source.clone());
+            } else {
+                self.other.add(source);
+            }
+        }
+    }
+
+    pub(super) fn status(&self) -> SourcesStatus {
+        let mut own: Vec<OwnSource> = self
+            .taken
+            .iter()
+            .map(|(&source, Place { totals, interval, since: _, last_active: _ })| OwnSource {
+                source,
+                totals: *totals,
+                interval: interval.clone(),
+            })
+            .collect();
+        own.sort_unstable_by_key(|own| own.source);
+        SourcesStatus { own, other: self.other, evicted: self.evicted }
+    }
+
+    /// Takes the places of sources that are idle or forgotten.
+    fn dismiss(&mut self, interval: &Interval, alerting: &BTreeSet<IpAddr>) {
+        let mut known = HashSet::with_capacity(self.taken.len());
+        for source in &interval.sources {
+            if let Some(place) = self.taken.get_mut(&source.source) {
+                known.insert(source.source);
+                if is_active(source) {
+                    place.last_active = interval.end;
+                }
+            }
+        }
+        self.taken.retain(|source, place| {
+            let fresh = known.contains(source) && interval.end.since(place.last_active) < IDLE_LEAVE;
+            fresh || alerting.contains(source)
+        });
+    }
+
+    /// Gives places to sources that have none.
+    fn admit(&mut self, interval: &Interval, alerting: &BTreeSet<IpAddr>) {
+        let now = interval.end;
+        let mut candidates: Vec<&SourceInterval> = interval
+            .sources
+            .iter()
+            .filter(|source| is_active(source) && !self.taken.contains_key(&source.source))
+            .collect();
+        candidates.sort_unstable_by(|a, b| {
+            let by_alert = alerting.contains(&b.source).cmp(&alerting.contains(&a.source));
+            by_alert.then_with(|| by_business(b, a))
+        });
+        let mut candidates = candidates.into_iter();
+        let free = self.max.saturating_sub(self.taken.len());
+        for candidate in candidates.by_ref().take(free) {
+            self.taken.insert(candidate.source, Place::new(now));
+        }
+        let mut leaving = self.weakest(alerting, Some(now)).into_iter();
+        for candidate in candidates {
+            if alerting.contains(&candidate.source) {
+                self.claim(candidate.source, alerting, now);
+                continue;
+            }
+            let Some(leaves) = leaving.find(|source| self.taken.contains_key(source)) else { return };
+            let weakest = self.taken[&leaves].interval.as_ref().map_or(0.0, business);
+            if business(candidate) <= MARGIN * weakest.max(1.0) {
+                return;
+            }
+            self.evict(leaves);
+            self.taken.insert(candidate.source, Place::new(now));
+        }
+    }
+
+    /// Sources without an alert, the least busy first; with `now`, only those that had [`MIN_STAY`].
+    fn weakest(&self, alerting: &BTreeSet<IpAddr>, now: Option<Timestamp>) -> Vec<IpAddr> {
+        let mut weakest: Vec<(&IpAddr, &Place)> = self
+            .taken
+            .iter()
+            .filter(|(source, _)| !alerting.contains(source))
+            .filter(|(_, place)| now.is_none_or(|now| now.since(place.since) >= MIN_STAY))
+            .collect();
+        weakest.sort_unstable_by(|(a, left), (b, right)| {
+            let by_business = match (&left.interval, &right.interval) {
+                (Some(left), Some(right)) => by_business(left, right),
+                (left, right) => left.is_some().cmp(&right.is_some()),
+            };
+            by_business.then_with(|| a.cmp(b))
+        });
+        weakest.into_iter().map(|(source, _)| *source).collect()
+    }
+
+    fn evict(&mut self, source: IpAddr) {
+        self.taken.remove(&source);
+        self.evicted += 1;
+    }
+}
+
+fn is_active(source: &SourceInterval) -> bool {
+    source.packets_out + source.packets_in + source.new_connections > 0
+}
+
+fn business(source: &SourceInterval) -> f64 {
+    (source.new_connections as f64).max(source.mean.unwrap_or(0.0))
+}
+
+/// The less busy first; equals by address, so that the choice does not depend on chance.
+fn by_business(a: &SourceInterval, b: &SourceInterval) -> Ordering {
+    business(a)
+        .total_cmp(&business(b))
+        .then_with(|| (a.bytes_out + a.bytes_in).cmp(&(b.bytes_out + b.bytes_in)))
+        .then_with(|| b.source.cmp(&a.source))
+}
