@@ -4,11 +4,22 @@
 pub trait Frame {
     /// The `N` bytes at `offset`, or `None` where the capture ends before them.
     ///
-    /// The XDP instance bounds `offset` to 16 bits for the verifier; no header starts beyond.
+    /// An implementation may cut `offset` to its low 15 bits: the parser reads nothing beyond.
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
 
     /// Length of the frame on the wire in bytes, which a snap length does not shorten.
     fn wire_len(&self) -> usize;
+
+    /// `value`, which is below 2^32, unchanged.
+    ///
+    /// The parser passes offsets and ends through here, so that the kernel's instance can hide from the
+    /// compiler and from the verifier what they were made of. If the verifier knows only how many bits
+    /// they have, every way to a header looks the same to it; otherwise it follows each sum of header
+    /// lengths by itself, and they are millions.
+    #[inline(always)]
+    fn forget_range(&self, value: usize) -> usize {
+        value
+    }
 }
 
 /// A captured frame in memory: its bytes and the length it had on the wire.

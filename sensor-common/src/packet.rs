@@ -4,6 +4,10 @@
 pub const TCP: u8 = 6;
 /// IANA protocol number of UDP.
 pub const UDP: u8 = 17;
+/// IANA protocol number of SCTP.
+pub const SCTP: u8 = 132;
+/// IANA protocol number of UDP-Lite.
+pub const UDP_LITE: u8 = 136;
 
 /// Source and destination address in network byte order. The two families never compare equal: an
 /// IPv4-mapped IPv6 address stays IPv6.

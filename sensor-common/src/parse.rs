@@ -1,10 +1,31 @@
 //! The one packet parser, generic over [`Frame`]: XDP runs it on the packet buffer, replay on a slice.
+//!
+//! Most frames are plain: Ethernet, at most one tag, IP without options, TCP or UDP. `plain` reads
+//! those in a straight line. Everything else is walked header by header in one loop that the kernel's
+//! verifier can bound; on plain frames both give the same answer.
+//!
+//! Lengths are checked against the frame on the wire, bytes are read from what was captured. Nothing
+//! beyond an IP datagram's own length is looked at: it is padding or a trailer.
+
+mod found;
+mod ipv4;
+mod ipv6;
+mod link;
+mod plain;
+mod transport;
+mod walk;
 
 use crate::{
     frame::Frame,
-    packet::{Addresses, FlowKey, Marks, Packet, TCP, UDP},
+    packet::{Packet, SCTP, TCP, UDP, UDP_LITE},
     reason::Ignored,
 };
+use found::Found;
+use walk::Walk;
+
+/// Headers that are walked in one frame, all kinds together: enough for three tags, eight extension
+/// headers and two tunnels at once, and small enough for the verifier.
+pub const MAX_HEADERS: usize = 32;
 
 /// What a frame starts with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,39 +40,58 @@ pub enum Link {
     RawIp,
 }
 
+/// What the bytes that come next are, as the header before them says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Layer {
+    Link(Link),
+    EtherType(u16),
+    Protocol(u8),
+}
+
 /// Reads the innermost flow of a frame.
 #[inline(always)]
-pub fn parse<F: Frame>(frame: &F, _link: Link) -> Result<Packet, Ignored> {
-    let mut ethertype = u16::from_be_bytes(frame.read::<2>(12).ok_or(Ignored::Truncated)?);
-    let mut offset = 14usize;
-    for _ in 0..2 {
-        if ethertype == 0x8100 || ethertype == 0x88a8 {
-            ethertype = u16::from_be_bytes(frame.read::<2>(offset + 2).ok_or(Ignored::Truncated)?);
-            offset += 4;
+pub fn parse<F: Frame>(frame: &F, link: Link) -> Result<Packet, Ignored> {
+    if link == Link::Ethernet
+        && let Some(packet) = plain::packet(frame)
+    {
+        return Ok(packet);
+    }
+    let mut found = Found::nothing(Ignored::NotIp);
+    walk(frame, link, &mut found);
+    found.packet()
+}
+
+/// Reads a frame header by header. Not inlined: few frames come here, and the others should not carry
+/// its code.
+#[inline(never)]
+fn walk<F: Frame>(frame: &F, link: Link, found: &mut Found) {
+    *found = match find(frame, link) {
+        Ok(segment) => segment,
+        Err(reason) => Found::nothing(reason),
+    };
+}
+
+#[inline(always)]
+fn find<F: Frame>(frame: &F, link: Link) -> Result<Found, Ignored> {
+    let mut walk = Walk::new(frame);
+    let mut layer = Layer::Link(link);
+    for _ in 0..MAX_HEADERS {
+        layer = match layer {
+            Layer::Link(link) => link::header(&mut walk, link)?,
+            Layer::EtherType(ethertype) => match ethertype {
+                link::IPV4 => ipv4::header(&mut walk)?,
+                link::IPV6 => ipv6::header(&mut walk)?,
+                tag if link::is_tag(tag) => link::tag(&mut walk)?,
+                _ => return Err(Ignored::NotIp),
+            },
+            Layer::Protocol(protocol) => match protocol {
+                TCP | UDP | SCTP | UDP_LITE => return transport::segment(&walk, protocol),
+                ipv6::FRAGMENT if walk.is_ipv6() => ipv6::fragment(&mut walk)?,
+                ipv6::AUTHENTICATION => ipv6::authentication(&mut walk)?,
+                protocol if walk.is_ipv6() && ipv6::is_extension(protocol) => ipv6::extension(&mut walk)?,
+                _ => return Err(Ignored::NotL4),
+            },
         }
     }
-    if ethertype != 0x0800 {
-        return Err(Ignored::NotIp);
-    }
-    let h = frame.read::<20>(offset).ok_or(Ignored::Truncated)?;
-    let ihl = (h[0] & 15) as usize * 4;
-    if h[0] >> 4 != 4 || ihl < 20 {
-        return Err(Ignored::Malformed);
-    }
-    let addresses = Addresses::V4 { src: [h[12], h[13], h[14], h[15]], dst: [h[16], h[17], h[18], h[19]] };
-    let protocol = h[9];
-    offset += ihl;
-    let marks = match protocol {
-        TCP => Marks::of_tcp(frame.read::<1>(offset + 13).ok_or(Ignored::Truncated)?[0]),
-        UDP => Marks::OTHER,
-        _ => return Err(Ignored::NotL4),
-    };
-    let p = frame.read::<4>(offset).ok_or(Ignored::Truncated)?;
-    let key = FlowKey {
-        addresses,
-        src_port: u16::from_be_bytes([p[0], p[1]]),
-        dst_port: u16::from_be_bytes([p[2], p[3]]),
-        protocol,
-    };
-    Ok(Packet { key, marks })
+    Err(Ignored::TooDeep)
 }

@@ -36,6 +36,22 @@ impl Ignored {
         Self::Filtered,
     ];
 
+    /// The reason with this index; an index that none has is that of a header that makes no sense.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of_index(index: u8) -> Self {
+        match index {
+            0 => Self::NotIp,
+            1 => Self::NotL4,
+            2 => Self::Fragment,
+            3 => Self::Truncated,
+            5 => Self::TooDeep,
+            6 => Self::UnsupportedEncapsulation,
+            7 => Self::Filtered,
+            _ => Self::Malformed,
+        }
+    }
+
     /// The name in metrics and reports.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -87,6 +103,7 @@ mod tests {
     fn reasons_are_listed_in_the_order_of_their_index() {
         for (index, reason) in Ignored::ALL.into_iter().enumerate() {
             assert_eq!(reason as usize, index, "{}", reason.name());
+            assert_eq!(Ignored::of_index(reason as u8), reason);
         }
         for (index, reason) in Lost::ALL.into_iter().enumerate() {
             assert_eq!(reason as usize, index, "{}", reason.name());

@@ -1,0 +1,91 @@
+//! The plain frames that links are full of, read in a straight line: Ethernet, at most one VLAN tag,
+//! IPv4 without options or IPv6 without extension headers, not a fragment, TCP or UDP.
+
+use super::{ipv4, ipv6, link, transport};
+use crate::{
+    frame::Frame,
+    packet::{Addresses, FlowKey, Marks, Packet, TCP, UDP},
+};
+
+/// The packet in a plain frame. `None` says only that the frame must be walked.
+#[inline(always)]
+pub fn packet<F: Frame>(frame: &F) -> Option<Packet> {
+    let ethertype = u16::from_be_bytes(frame.read(12)?);
+    if link::is_tag(ethertype) {
+        let ethertype = u16::from_be_bytes(frame.read(link::ETHERNET_LEN + 2)?);
+        return datagram(frame, ethertype, link::ETHERNET_LEN + link::TAG_LEN);
+    }
+    datagram(frame, ethertype, link::ETHERNET_LEN)
+}
+
+#[inline(always)]
+fn datagram<F: Frame>(frame: &F, ethertype: u16, offset: usize) -> Option<Packet> {
+    match ethertype {
+        link::IPV4 => v4(frame, offset),
+        link::IPV6 => v6(frame, offset),
+        _ => None,
+    }
+}
+
+#[inline(always)]
+fn v4<F: Frame>(frame: &F, offset: usize) -> Option<Packet> {
+    const VERSION_4_WITHOUT_OPTIONS: u8 = 0x45;
+    let header = frame.read::<{ ipv4::MIN_LEN }>(offset)?;
+    let [version_and_length, _, len_high, len_low, _, _, fragment_high, fragment_low, ..] = header;
+    let [.., protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] = header;
+    let fragment = u16::from_be_bytes([fragment_high, fragment_low]);
+    if version_and_length != VERSION_4_WITHOUT_OPTIONS
+        || fragment & (ipv4::FRAGMENT_OFFSET | ipv4::MORE_FRAGMENTS) != 0
+    {
+        return None;
+    }
+    let end = offset + usize::from(u16::from_be_bytes([len_high, len_low]));
+    let addresses = Addresses::V4 { src: [s0, s1, s2, s3], dst: [d0, d1, d2, d3] };
+    segment(frame, offset + ipv4::MIN_LEN, end, protocol, addresses)
+}
+
+#[inline(always)]
+fn v6<F: Frame>(frame: &F, offset: usize) -> Option<Packet> {
+    let [version, _, _, _, len_high, len_low, protocol] = frame.read::<7>(offset)?;
+    if version >> 4 != 6 {
+        return None;
+    }
+    let start = offset + ipv6::LEN;
+    let end = start + usize::from(u16::from_be_bytes([len_high, len_low]));
+    let addresses = Addresses::V6 { src: frame.read(offset + 8)?, dst: frame.read(offset + 24)? };
+    segment(frame, start, end, protocol, addresses)
+}
+
+/// The segment from `start` to `end`.
+#[inline(always)]
+fn segment<F: Frame>(
+    frame: &F,
+    start: usize,
+    end: usize,
+    protocol: u8,
+    addresses: Addresses,
+) -> Option<Packet> {
+    let (header_len, marks) = match protocol {
+        TCP => {
+            let [length, flags] = frame.read(start + transport::TCP_LENGTH_AND_FLAGS)?;
+            let header_len = transport::tcp_header_len(length);
+            if header_len < transport::TCP_MIN_LEN {
+                return None;
+            }
+            (header_len, Marks::of_tcp(flags))
+        }
+        UDP => (transport::UDP_LEN, Marks::OTHER),
+        _ => return None,
+    };
+    if end > frame.wire_len() || start + header_len > end {
+        return None;
+    }
+    let [src_high, src_low, dst_high, dst_low] = frame.read(start)?;
+    let key = FlowKey {
+        addresses,
+        src_port: u16::from_be_bytes([src_high, src_low]),
+        dst_port: u16::from_be_bytes([dst_high, dst_low]),
+        protocol,
+    };
+    Some(Packet { key, marks })
+}
