@@ -58,8 +58,9 @@ pub fn root() -> PathBuf {
 }
 
 /// Where the project keeps the tools that it installed for itself: `target/tools`, programs in `bin`.
+/// Not below another `CARGO_TARGET_DIR`: the build script of sensor-user looks here too.
 pub fn tools() -> PathBuf {
-    target().join("tools")
+    root().join("target/tools")
 }
 
 /// The directory that cargo builds into.
