@@ -12,6 +12,13 @@ pub mod packet;
 #[expect(unsafe_code, reason = "two socket calls that nix does not wrap")]
 pub mod sender;
 
+pub mod service;
+
+pub mod browsing;
+pub mod swarm;
+
+pub mod client;
+
 pub mod process;
 
 pub mod http;

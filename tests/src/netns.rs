@@ -12,6 +12,7 @@ use std::{
     panic::resume_unwind,
     process::{Command, id},
     thread,
+    thread::JoinHandle,
 };
 
 use anyhow::{Context, Result, bail};
@@ -67,6 +68,18 @@ impl Namespace {
             worker.join().unwrap_or_else(|panic| resume_unwind(panic))
         })
         .with_context(|| format!("in namespace {}", self.name))
+    }
+
+    /// Starts a thread inside the namespace that lives on by itself.
+    pub fn thread<T: Send + 'static>(
+        &self,
+        task: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<JoinHandle<Result<T>>> {
+        let own = Self { name: self.name, net: self.net.try_clone().context("cannot copy a descriptor")? };
+        Ok(thread::spawn(move || {
+            own.enter()?;
+            task()
+        }))
     }
 
     /// Moves the calling thread into the namespace, for good. For threads that live in there; `inside`

@@ -8,6 +8,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use sensor_tests::{
     packet::{Segment, frame},
+    process::wait_for,
     require_root,
     sender::Sender,
     topology::{CLIENT, Cable, MIRROR, Office, SILENT, UNREACHABLE},
@@ -28,8 +29,11 @@ fn any_address_of_the_internet_answers_and_the_mirror_sees_both_directions() -> 
         ensure!(client.ip() == CLIENT, "the peer must see {CLIENT}, not {client}");
         drop(stream);
         // SYN, SYN+ACK, ACK at least; ARP may add some.
-        let mirrored = office.sensor.counter(MIRROR, "rx_packets")? - before;
-        ensure!(mirrored >= 3, "{peer}: only {mirrored} frames on the mirror port");
+        wait_for("copies on the mirror port", PATIENCE, || {
+            let mirrored = office.sensor.counter(MIRROR, "rx_packets")? - before;
+            ensure!(mirrored >= 3, "{peer}: {mirrored} frames");
+            Ok(())
+        })?;
     }
     Ok(())
 }
