@@ -1,3 +1,51 @@
 //! The project's one door for building, testing and showing.
+//!
+//! Every subcommand first calls [`setup`] for what it needs, so a fresh machine needs nothing but rustup.
 
-fn main() {}
+mod build;
+mod demo;
+mod exec;
+mod lint;
+mod setup;
+mod test;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+
+/// Builds, checks, tests and shows flow-sensor.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+enum Task {
+    /// Installs what is missing: the eBPF toolchain and what the tests run; changes nothing where all is there.
+    Setup,
+    /// Builds the sensor with its kernel program.
+    Build(build::Options),
+    /// Formatting, clippy and rustdoc, warnings being errors.
+    Lint,
+    /// Everything: set-up, lint, unit tests and, as root, the tests with the real kernel.
+    Test(test::Options),
+    /// Shows the sensor catching a BitTorrent client, in network namespaces of its own (as root).
+    Demo(demo::Options),
+}
+
+fn main() -> ExitCode {
+    match run(Task::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<()> {
+    match task {
+        Task::Setup => setup::everything(),
+        Task::Build(options) => build::run(&options),
+        Task::Lint => lint::run(),
+        Task::Test(options) => test::run(&options),
+        Task::Demo(options) => demo::run(&options),
+    }
+}

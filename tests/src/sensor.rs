@@ -1,0 +1,1 @@
+//! A hand on the real `flow-sensor`.

@@ -1,0 +1,39 @@
+//! `cargo xtask demo`: the sensor catching a BitTorrent client, from one command.
+
+use std::process::Command;
+
+use anyhow::{Result, bail};
+use clap::Args;
+
+use crate::{
+    exec::{cargo, exec, is_root, path, root, target},
+    setup,
+};
+
+/// How to show it.
+#[derive(Args)]
+pub struct Options {
+    /// Passed to the demo; see `cargo xtask demo -- --help`.
+    #[arg(last = true)]
+    arguments: Vec<String>,
+}
+
+/// Builds what it takes and hands over to the `demo` program of the tests crate.
+pub fn run(options: &Options) -> Result<()> {
+    if !is_root() {
+        bail!("the demo makes network namespaces and loads an XDP program: run `sudo -E cargo xtask demo`");
+    }
+    setup::toolchain()?;
+    setup::network()?;
+    exec(cargo().args([
+        "build",
+        "--locked",
+        "--release",
+        "--package",
+        "sensor-user",
+        "--package",
+        "sensor-tests",
+    ]))?;
+    let program = target().join("release/demo");
+    exec(Command::new(program).args(&options.arguments).current_dir(root()).env("PATH", path()))
+}

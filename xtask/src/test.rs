@@ -1,0 +1,147 @@
+//! `cargo xtask test`: everything. What cannot be tested here is named, never passed over; where the
+//! environment says `CI=true` it is an error.
+
+use std::{
+    env, fs,
+    path::PathBuf,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use crate::{
+    exec::{cargo, exec, is_root, root, target},
+    lint, setup,
+};
+
+/// Where tests write, one line each, what they had to leave out and why.
+const SKIPS: &str = "SENSOR_TEST_SKIPS";
+
+/// The one thing that may be missing everywhere: captures that are not the project's to publish.
+const OPTIONAL: &str = "../shared/captures";
+
+/// Integration tests of sensor-tests whose name begins with this need root: they load programs and
+/// make network namespaces.
+const PRIVILEGED: &str = "kernel";
+
+/// What to test.
+#[derive(Args)]
+pub struct Options {
+    /// Only the tests with the real kernel (and what they need).
+    #[arg(long)]
+    only_kernel: bool,
+}
+
+/// What became of one step.
+struct Outcome {
+    step: &'static str,
+    took: Duration,
+    error: Option<anyhow::Error>,
+}
+
+/// Runs every step also after one has failed, then sums up.
+pub fn run(options: &Options) -> Result<()> {
+    let ci = env::var_os("CI").is_some_and(|value| value == "true");
+    if ci && !is_root() {
+        bail!("CI=true and not root: the tests with the real kernel would be left out");
+    }
+    let skips = skip_file()?;
+    let mut outcomes = vec![timed("setup", set_up)];
+    if outcomes.iter().all(|outcome| outcome.error.is_none()) {
+        if !options.only_kernel {
+            outcomes.push(timed("lint", lint::run));
+            outcomes.push(timed("unit tests", unit_tests));
+        }
+        outcomes.push(timed("end-to-end tests", || end_to_end(&skips)));
+    }
+    let mut left_out = read_skips(&skips)?;
+    if !is_root() {
+        left_out.push(format!(
+            "the tests with the real kernel (tests/tests/{PRIVILEGED}*): they load XDP programs and make network \
+             namespaces, which needs root; run the same command as root"
+        ));
+    }
+    sum_up(&outcomes, &left_out, ci)
+}
+
+fn set_up() -> Result<()> {
+    setup::lints()?;
+    setup::toolchain()?;
+    if is_root() { setup::tests() } else { Ok(()) }
+}
+
+fn unit_tests() -> Result<()> {
+    // The eBPF crate has no tests: what it computes is in sensor-common.
+    let exclude = ["--exclude", "sensor-tests", "--exclude", "sensor-ebpf"];
+    exec(cargo().args(["test", "--locked", "--workspace"]).args(exclude))
+}
+
+/// Optimised, as the sensor is in use: half of these tests are about keeping up.
+fn end_to_end(skips: &PathBuf) -> Result<()> {
+    exec(cargo().args(["build", "--locked", "--release", "--package", "sensor-user"]))?;
+    let mut command = cargo();
+    command.args(["test", "--locked", "--release", "--package", "sensor-tests"]);
+    if !is_root() {
+        unprivileged(&mut command)?;
+    }
+    exec(command.env(SKIPS, skips))
+}
+
+/// Limits `command` to the tests that need no privilege.
+fn unprivileged(command: &mut Command) -> Result<()> {
+    command.args(["--lib", "--bins"]);
+    let directory = root().join("tests/tests");
+    let files = fs::read_dir(&directory).with_context(|| format!("cannot read {}", directory.display()))?;
+    for file in files {
+        let path = file?.path();
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        if !name.starts_with(PRIVILEGED) {
+            command.args(["--test", &name]);
+        }
+    }
+    Ok(())
+}
+
+fn timed(step: &'static str, task: impl FnOnce() -> Result<()>) -> Outcome {
+    eprintln!("\n=== {step}");
+    let begin = Instant::now();
+    let error = task().err();
+    if let Some(error) = &error {
+        eprintln!("error: {error:#}");
+    }
+    Outcome { step, took: begin.elapsed(), error }
+}
+
+/// An empty file for the tests to write their skips to.
+fn skip_file() -> Result<PathBuf> {
+    let path = target().join("test-skips");
+    fs::create_dir_all(target()).with_context(|| format!("cannot make {}", target().display()))?;
+    fs::write(&path, "").with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(path)
+}
+
+fn read_skips(path: &PathBuf) -> Result<Vec<String>> {
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(text.lines().map(str::to_owned).collect())
+}
+
+fn sum_up(outcomes: &[Outcome], left_out: &[String], ci: bool) -> Result<()> {
+    eprintln!("\n=== summary");
+    for Outcome { step, took, error } in outcomes {
+        let verdict = if error.is_none() { "ok" } else { "FAILED" };
+        eprintln!("{verdict:>6}  {step} ({:.0} s)", took.as_secs_f64());
+    }
+    for skip in left_out {
+        eprintln!("  left out: {skip}");
+    }
+    let failed: Vec<_> = outcomes.iter().filter(|outcome| outcome.error.is_some()).map(|o| o.step).collect();
+    if !failed.is_empty() {
+        bail!("failed: {}", failed.join(", "));
+    }
+    if ci && left_out.iter().any(|skip| !skip.contains(OPTIONAL)) {
+        bail!("CI=true and something was left out");
+    }
+    Ok(())
+}
