@@ -27,6 +27,7 @@ fn main() {
         println!("cargo::rerun-if-env-changed={name}");
     }
     let workspace = PathBuf::from(variable("CARGO_MANIFEST_DIR")).join("..");
+    tell_revision(&workspace);
     for input in ["sensor-ebpf", "sensor-common", "Cargo.toml", "Cargo.lock"] {
         println!("cargo::rerun-if-changed={}", workspace.join(input).display());
     }
@@ -44,6 +45,18 @@ fn main() {
         let built = build(&workspace, target_dir);
         copy(&built, &object);
     }
+}
+
+/// Tells the crate which commit it is built from, where it is built in a checkout.
+fn tell_revision(workspace: &Path) {
+    let head = output(Command::new("git").arg("-C").arg(workspace).args(["rev-parse", "--git-path", "HEAD"]));
+    let revision =
+        output(Command::new("git").arg("-C").arg(workspace).args(["rev-parse", "--short=12", "HEAD"]));
+    let (Some(head), Some(revision)) = (head, revision) else { return };
+    // HEAD changes on checkout, its log on commit.
+    println!("cargo::rerun-if-changed={}", workspace.join(head.trim()).display());
+    println!("cargo::rerun-if-changed={}", workspace.join(head.trim()).with_file_name("logs/HEAD").display());
+    println!("cargo::rustc-env=FLOW_SENSOR_REVISION={}", revision.trim());
 }
 
 fn build(workspace: &Path, target_dir: &Path) -> PathBuf {

@@ -24,6 +24,8 @@ pub mod detect;
 
 pub mod pipeline;
 
+pub mod agent;
+
 pub mod output;
 
 pub mod cli;

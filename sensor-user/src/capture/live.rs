@@ -6,14 +6,17 @@ pub mod program;
 mod sys;
 pub mod table;
 
-use std::io;
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
 use aya::util::nr_cpus;
 use sensor_common::control::FrameTotals;
 
 use self::{
     interface::Verdict,
-    program::{Attachment, Mode, Program, ProgramFailure},
+    program::{Attachment, Program, ProgramFailure, XdpMode},
     sys::Promiscuous,
     table::{Entry, FlowTable, TableError, TableSize},
 };
@@ -69,18 +72,28 @@ pub struct Port {
     promiscuous: Option<Promiscuous>,
     /// The NIC's own loss counter at the last drain, where there is one.
     missed: Option<u64>,
+    /// Of the last drain.
     entries: u64,
+    /// Of the last drain.
+    took: Duration,
+    marks_lost: u64,
 }
 
 /// What a port is like at the moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortStatus {
-    /// The interface.
-    pub name: String,
     /// How the program is attached; none while the interface is gone.
-    pub mode: Option<Mode>,
+    pub mode: Option<XdpMode>,
+    /// Whether the interface has a carrier.
+    pub link_up: bool,
     /// Entries of the flow table in the last drain, before merging over CPUs.
     pub entries: u64,
+    /// Entries that it has room for.
+    pub slots: u64,
+    /// ICMP errors whose quoted flow found no room, since the start.
+    pub marks_lost: u64,
+    /// How long reading and clearing the table took in the last drain.
+    pub took: Duration,
 }
 
 /// All mirror ports of this sensor.
@@ -116,6 +129,8 @@ impl Live {
                 promiscuous: None,
                 missed: None,
                 entries: 0,
+                took: Duration::ZERO,
+                marks_lost: 0,
             };
             port.attach(config.promiscuous)?;
             ports.push(port);
@@ -157,21 +172,24 @@ impl Live {
         self.drain_generation()
     }
 
-    /// What the ports are like.
+    /// How full the fullest part of any flow table is, 0 to 1. At 1 new flows are lost until the next drain.
+    #[must_use]
+    pub fn pressure(&self) -> f64 {
+        self.ports.iter().map(|port| port.table.pressure()).fold(0.0, f64::max)
+    }
+
+    /// What the ports are like, in the order of the configuration.
     #[must_use]
     pub fn status(&self) -> Vec<PortStatus> {
         let status = |port: &Port| PortStatus {
-            name: port.name.clone(),
             mode: port.attachment.as_ref().map(|attachment| attachment.mode),
+            link_up: port.attachment.is_some() && interface::has_carrier(&port.name),
             entries: port.entries,
+            slots: port.table.size().slots(),
+            marks_lost: port.marks_lost,
+            took: port.took,
         };
         self.ports.iter().map(status).collect()
-    }
-
-    /// Frames seen since the start, as of this moment.
-    #[must_use]
-    pub fn frames_seen(&self) -> u64 {
-        self.ports.iter().map(|port| port.table.frames_seen()).sum()
     }
 
     fn drain_generation(&mut self) -> Result<Drain, LiveError> {
@@ -225,7 +243,7 @@ impl Port {
         if let Some(why) = &attachment.not_native {
             tracing::warn!("{name}: native XDP was refused ({why}); generic mode is several times slower");
         }
-        for advice in interface::offload_advice(name, mode == Mode::Native) {
+        for advice in interface::offload_advice(name, mode == XdpMode::Native) {
             tracing::warn!("{advice}");
         }
         self.missed = interface::missed_frames(name);
@@ -241,14 +259,17 @@ impl Port {
     }
 
     fn drain(&mut self, generation: usize, mut each: impl FnMut(Entry)) -> Result<FrameCounts, LiveError> {
+        let begun = Instant::now();
         let (mut counted, mut entries) = (0, 0);
         let totals = self.table.drain(generation, |entry| {
             counted += entry.counters.packets();
             entries += 1;
             each(entry);
         })?;
+        let FrameTotals { seen, ignored, lost, marks_lost, .. } = totals;
         self.entries = entries;
-        let FrameTotals { seen, ignored, lost, .. } = totals;
+        self.marks_lost += marks_lost;
+        self.took = begun.elapsed();
         Ok(FrameCounts { seen, counted, ignored, lost, nic_missed: self.newly_missed() })
     }
 

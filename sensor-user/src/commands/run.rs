@@ -1,8 +1,79 @@
 //! `run`: the live sensor.
 
-use crate::config::Config;
+use std::{sync::mpsc, thread, time::Duration};
 
-/// Runs until told to stop.
-pub fn run(_config: &Config) -> anyhow::Result<()> {
-    anyhow::bail!("the live sensor is not built into this binary: replay and inspect are")
+use anyhow::Context as _;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::oneshot,
+};
+
+use crate::{
+    agent::{Agent, Order},
+    capture::live::Live,
+    config::Config,
+    output::{
+        http::{Limits, Routes, Server},
+        publish,
+        snapshot::{Build, SnapshotBuilder},
+    },
+};
+
+/// Drain periods without a drain after which the sensor calls itself unhealthy.
+const STALLED_PERIODS: u32 = 5;
+
+/// How long responses under way may take when the sensor stops.
+const HTTP_STOP: Duration = Duration::from_secs(1);
+
+/// Runs until told to stop by SIGTERM or SIGINT.
+///
+/// Everything that can be refused without touching a mirror port is tried first.
+pub fn run(config: &Config) -> anyhow::Result<()> {
+    if config.interfaces.is_empty() {
+        anyhow::bail!(
+            "no interface to capture on: name a mirror port with --interface, or interfaces in the file"
+        );
+    }
+    let build = Build {
+        version: env!("CARGO_PKG_VERSION"),
+        revision: option_env!("FLOW_SENSOR_REVISION").unwrap_or("unknown"),
+    };
+    let builder = SnapshotBuilder::new(build, &config.interfaces, config.max_sources);
+    let (publisher, reader) = publish::channel(builder.snapshot());
+    let stalled_after = config.drain.saturating_mul(STALLED_PERIODS);
+    let server = Server::start(config.listen, Routes::new(reader, stalled_after), Limits::default())?;
+    let live = Live::open(config)?;
+    tracing::info!("metrics and page on http://{}/", server.address());
+
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting tokio")?;
+    let outcome = runtime.block_on(supervise(Agent::new(config, live, builder, publisher)));
+    server.stop(HTTP_STOP);
+    outcome
+}
+
+/// Runs the agent on a thread of its own until it ends or a signal asks for it.
+async fn supervise(agent: Agent) -> anyhow::Result<()> {
+    let (order, orders) = mpsc::channel();
+    let (done, ended) = oneshot::channel();
+    let mut terminate = signal(SignalKind::terminate()).context("watching for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("watching for SIGINT")?;
+    let thread = thread::Builder::new().name("drain".to_owned()).spawn(move || {
+        let outcome = agent.run(&orders);
+        // Nobody waits for it after a signal.
+        let _ = done.send(());
+        outcome
+    });
+    let thread = thread.context("starting the drain thread")?;
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
+        _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
+        _ = ended => {}
+    }
+    // An agent that has ended by itself takes no orders.
+    let _ = order.send(Order::Stop);
+    match thread.join() {
+        Ok(outcome) => Ok(outcome?),
+        Err(_) => anyhow::bail!("the drain thread panicked: its message is above"),
+    }
 }

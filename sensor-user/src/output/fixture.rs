@@ -5,7 +5,8 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use sensor_common::reason::{Ignored, Lost};
 use serde_json::json;
 
-use super::snapshot::{Build, InterfaceReading, MemoryStatus, Snapshot, SnapshotBuilder, XdpMode};
+use super::snapshot::{Build, InterfaceReading, MemoryStatus, Snapshot, SnapshotBuilder};
+use crate::capture::live::program::XdpMode;
 use crate::{
     alert::{Alert, AlertKind, AlertState, Finding},
     clock::Timestamp,

@@ -13,6 +13,7 @@ pub use places::{IDLE_LEAVE, MIN_STAY, OtherSources, OwnSource, SourceTotals};
 
 use crate::{
     alert::{Alert, AlertKind},
+    capture::live::program::XdpMode,
     clock::Timestamp,
     flow::FrameCounts,
     interval::Interval,
@@ -25,29 +26,6 @@ pub struct Build {
     pub version: &'static str,
     /// Commit that it was built from, `unknown` outside a checkout.
     pub revision: &'static str,
-}
-
-/// How the XDP program is attached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum XdpMode {
-    /// In the driver, before the kernel makes a socket buffer.
-    Native,
-    /// After the socket buffer is made: slower, and offloads may have joined frames.
-    Generic,
-}
-
-impl XdpMode {
-    /// Every mode.
-    pub const ALL: [Self; 2] = [Self::Native, Self::Generic];
-
-    /// The name in metrics and reports.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Native => "native",
-            Self::Generic => "generic",
-        }
-    }
 }
 
 /// What the capture knows of one interface at the end of a drain.

@@ -141,3 +141,9 @@ pub fn offload_advice(interface: &str, native: bool) -> Vec<String> {
 pub fn mtu(interface: &str) -> Option<u32> {
     fs::read_to_string(sysfs(interface, "mtu")).ok()?.trim().parse().ok()
 }
+
+/// Whether an interface has a carrier, as far as `/sys` says.
+#[must_use]
+pub fn has_carrier(interface: &str) -> bool {
+    fs::read_to_string(sysfs(interface, "carrier")).map_or(true, |text| text.trim() == "1")
+}

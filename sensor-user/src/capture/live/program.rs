@@ -4,7 +4,7 @@ use std::io;
 
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
-    programs::{ProgramError, Xdp, XdpMode, xdp::XdpLinkId},
+    programs::{ProgramError, Xdp, xdp},
     sys::SyscallError,
 };
 use sensor_common::control::CPU_STATE;
@@ -20,14 +20,17 @@ const SINGLE_BUFFER_MTU: u32 = 3498;
 
 /// How the program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
+pub enum XdpMode {
     /// In the driver, before the kernel allocates anything.
     Native,
     /// In the kernel's generic path: works everywhere, several times slower.
     Generic,
 }
 
-impl Mode {
+impl XdpMode {
+    /// Every mode.
+    pub const ALL: [Self; 2] = [Self::Native, Self::Generic];
+
     /// The name in metrics and reports.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -165,14 +168,14 @@ impl Program {
         };
         let jumbo = mtu.is_some_and(|mtu| mtu > SINGLE_BUFFER_MTU);
         let name = if jumbo { "sensor_frags" } else { "sensor" };
-        let why = match self.verified(name)?.attach_to_if_index(index, XdpMode::Driver) {
-            Ok(link) => return Ok(self.attachment(name, index, Mode::Native, link, None)),
+        let why = match self.verified(name)?.attach_to_if_index(index, xdp::XdpMode::Driver) {
+            Ok(link) => return Ok(self.attachment(name, index, XdpMode::Native, link, None)),
             Err(error) => error,
         };
         give_up_on(interface, &why)?;
-        match self.verified("sensor")?.attach_to_if_index(index, XdpMode::Skb) {
+        match self.verified("sensor")?.attach_to_if_index(index, xdp::XdpMode::Skb) {
             Ok(link) => {
-                Ok(self.attachment("sensor", index, Mode::Generic, link, Some(crate::error_chain(&why))))
+                Ok(self.attachment("sensor", index, XdpMode::Generic, link, Some(crate::error_chain(&why))))
             }
             Err(error) => {
                 give_up_on(interface, &error)?;
@@ -185,8 +188,8 @@ impl Program {
         &mut self,
         name: &'static str,
         index: u32,
-        mode: Mode,
-        link: XdpLinkId,
+        mode: XdpMode,
+        link: xdp::XdpLinkId,
         not_native: Option<String>,
     ) -> Attachment {
         self.name = name;
@@ -208,10 +211,10 @@ pub struct Attachment {
     /// The interface's index.
     pub index: u32,
     /// How.
-    pub mode: Mode,
+    pub mode: XdpMode,
     /// Why native mode was refused.
     pub not_native: Option<String>,
-    link: XdpLinkId,
+    link: xdp::XdpLinkId,
 }
 
 /// Fails where another mode would fail for the same reason.

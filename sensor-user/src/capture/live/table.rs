@@ -70,6 +70,13 @@ impl TableSize {
         self.buckets(bits) / BUCKETS_PER_WORD
     }
 
+    /// Slots of one generation, all CPUs and both families together.
+    #[must_use]
+    pub fn slots(&self) -> u64 {
+        let buckets = self.buckets(self.bucket_bits_v4) + self.buckets(self.bucket_bits_v6);
+        u64::from(buckets) / GENERATIONS as u64 * SLOTS as u64
+    }
+
     /// Memory of all of it in bytes, as the kernel accounts it, map headers left out.
     #[must_use]
     pub fn bytes(&self) -> u64 {
@@ -137,8 +144,8 @@ pub struct FlowTable {
     v6: Family<BucketV6>,
     overflow:
         [PerCpuHashMap<MapData, [u8; size_of::<OverflowKey>()], [u8; size_of::<Counters>()]>; GENERATIONS],
-    /// The totals as of the last drain of each generation.
-    drained: [FrameTotals; GENERATIONS],
+    /// The totals of each CPU as of the last drain of each generation.
+    drained: [Vec<FrameTotals>; GENERATIONS],
 }
 
 /// Why the maps could not be taken over.
@@ -194,7 +201,7 @@ impl FlowTable {
                 bits: size.bucket_bits_v6,
             },
             overflow: [overflow(ebpf, OVERFLOW[0])?, overflow(ebpf, OVERFLOW[1])?],
-            drained: [FrameTotals::default(); GENERATIONS],
+            drained: std::array::from_fn(|_| vec![FrameTotals::default(); size.cpus as usize]),
         })
     }
 
@@ -218,12 +225,12 @@ impl FlowTable {
             self.v4.drain(part, |bucket| &bucket.0, &mut each);
             self.v6.drain(part, |bucket| &bucket.0, &mut each);
         }
-        let mut totals = FrameTotals::default();
-        for cpu in 0..self.cpu_state.len() {
-            totals.add(&self.cpu_state.read(cpu).totals[generation]);
+        let mut new = FrameTotals::default();
+        for (cpu, drained) in self.drained[generation].iter_mut().enumerate() {
+            let totals = self.cpu_state.read(cpu).totals[generation];
+            new.add(&totals.since(drained));
+            *drained = totals;
         }
-        let new = totals.since(&self.drained[generation]);
-        self.drained[generation] = totals;
         if new.overflowed > 0 {
             self.drain_overflow(generation, each)?;
         }
@@ -246,11 +253,17 @@ impl FlowTable {
         Ok(())
     }
 
-    /// Frames seen so far in both generations; grows while programs run.
+    /// How full the fullest part of the active generation is, 0 to 1: of one CPU and one family.
     #[must_use]
-    pub fn frames_seen(&self) -> u64 {
-        let states = (0..self.cpu_state.len()).map(|cpu| self.cpu_state.read(cpu));
-        states.flat_map(|state| state.totals).map(|totals| totals.seen).sum()
+    pub fn pressure(&self) -> f64 {
+        let active = self.control.read(0).generation as usize;
+        let slots = |bits: u32| (SLOTS << bits) as f64;
+        let parts = (0..self.cpu_state.len()).map(|cpu| {
+            let totals = self.cpu_state.read(cpu).totals[active].since(&self.drained[active][cpu]);
+            let v4 = totals.inserted_v4 as f64 / slots(self.size.bucket_bits_v4);
+            v4.max(totals.inserted_v6 as f64 / slots(self.size.bucket_bits_v6))
+        });
+        parts.fold(0.0, f64::max)
     }
 
     /// Size of the table.

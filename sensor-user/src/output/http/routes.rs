@@ -143,7 +143,8 @@ impl Routes {
         // Writing to memory cannot fail.
         let _ = writeln!(page, "<p>Version {}, revision {}.</p>\n<ul>", build.version, build.revision);
         for interface in &snapshot.interfaces {
-            let state = interface.reading.mode.map_or("not attached", super::super::snapshot::XdpMode::name);
+            let state =
+                interface.reading.mode.map_or("not attached", crate::capture::live::program::XdpMode::name);
             let _ = writeln!(page, "<li>{}: {state}</li>", escape(&interface.name));
         }
         page.push_str(

@@ -1,0 +1,175 @@
+//! The live agent: drains the mirror ports on time, feeds the pipeline and hands what comes of it to the outputs.
+//!
+//! One thread does all of it in turn, so nothing here needs a lock. Outputs get finished values and cannot hold
+//! it up.
+
+use std::{
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError},
+    },
+    time::Duration,
+};
+
+use crate::{
+    alert::{Alert, AlertState},
+    capture::live::{Live, LiveError},
+    clock::Timestamp,
+    config::Config,
+    flow::Drain,
+    output::{
+        publish::Publisher,
+        snapshot::{InterfaceReading, MemoryStatus, SnapshotBuilder},
+    },
+    pipeline::{Pipeline, Report},
+};
+
+/// How often the fill of the flow tables is looked at between drains.
+const PRESSURE_CHECK: Duration = Duration::from_millis(50);
+
+/// Fill of a flow table's fullest part at which a drain comes early. Half: the other half lasts while this thread
+/// wakes up, flips and waits for the kernel, some 50 to 100 ms.
+const EARLY_DRAIN: f64 = 0.5;
+
+/// What the agent is told while it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Detach, drain once more, hand everything on, end.
+    Stop,
+}
+
+/// Why the agent waited no longer.
+enum Wake {
+    Due,
+    Pressure,
+    Stop,
+}
+
+/// The agent's parts.
+pub struct Agent {
+    live: Live,
+    period: Duration,
+    pipeline: Pipeline,
+    builder: SnapshotBuilder,
+    publisher: Publisher,
+    tracked: usize,
+}
+
+impl Agent {
+    /// An agent on ports that are attached.
+    #[must_use]
+    pub fn new(config: &Config, live: Live, builder: SnapshotBuilder, publisher: Publisher) -> Self {
+        let pipeline = Pipeline::new(config);
+        Self { live, period: config.drain, pipeline, builder, publisher, tracked: config.capacity.sources }
+    }
+
+    /// Drains until told to stop.
+    pub fn run(mut self, orders: &Receiver<Order>) -> Result<(), LiveError> {
+        let mut due = self.live.now().period_end(self.period);
+        loop {
+            let wake = self.wait(due, orders);
+            if matches!(wake, Wake::Stop) {
+                return self.stop();
+            }
+            let drain = self.live.drain()?;
+            self.take(&drain);
+            let now = self.live.now();
+            if now >= due.plus(self.period) {
+                self.builder.drain_overrun();
+                tracing::warn!("draining is behind: due at {due}, done at {now}");
+            }
+            if matches!(wake, Wake::Due) {
+                due = now.period_end(self.period);
+            }
+        }
+    }
+
+    /// Waits until a drain is due, or needed early, or the agent is to stop.
+    fn wait(&self, due: Timestamp, orders: &Receiver<Order>) -> Wake {
+        loop {
+            let left = due.since(self.live.now());
+            if left.is_zero() {
+                return Wake::Due;
+            }
+            match orders.recv_timeout(left.min(PRESSURE_CHECK)) {
+                Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return Wake::Stop,
+                Err(RecvTimeoutError::Timeout) if self.live.pressure() >= EARLY_DRAIN => {
+                    return Wake::Pressure;
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
+
+    fn stop(self) -> Result<(), LiveError> {
+        let Self { live, mut pipeline, mut builder, publisher, .. } = self;
+        let drain = live.close()?;
+        builder.drain(&drain);
+        let mut report = pipeline.feed(&drain);
+        let last = pipeline.finish();
+        report.intervals.extend(last.intervals);
+        report.alerts.extend(last.alerts);
+        hand_on(report, &mut builder);
+        publisher.publish(builder.snapshot());
+        Ok(())
+    }
+
+    fn take(&mut self, drain: &Drain) {
+        self.builder.drain(drain);
+        for (index, status) in self.live.status().into_iter().enumerate() {
+            self.builder.drain_took(index, status.took);
+            self.builder.interface(
+                index,
+                InterfaceReading {
+                    link_up: status.link_up,
+                    mode: status.mode,
+                    table_entries: status.entries,
+                    table_capacity: status.slots,
+                    marks_lost: status.marks_lost,
+                },
+            );
+        }
+        let report = self.pipeline.feed(drain);
+        hand_on(report, &mut self.builder);
+        self.builder.memories(self.memories());
+        self.publisher.publish(self.builder.snapshot());
+    }
+
+    fn memories(&self) -> Vec<MemoryStatus> {
+        let (sources, untracked) = self.pipeline.source_use();
+        let memories = self.pipeline.memory_use().into_iter().map(|memory| MemoryStatus {
+            name: memory.name,
+            entries: memory.entries as u64,
+            capacity: memory.capacity as u64,
+            evicted: memory.evicted,
+        });
+        let sources = MemoryStatus {
+            name: "sources",
+            entries: sources as u64,
+            capacity: self.tracked as u64,
+            evicted: untracked,
+        };
+        memories.chain([sources]).collect()
+    }
+}
+
+/// Hands a report to the outputs.
+fn hand_on(report: Report, builder: &mut SnapshotBuilder) {
+    let Report { intervals, alerts } = report;
+    for alert in &alerts {
+        log(alert);
+        builder.alert(alert);
+    }
+    for interval in intervals {
+        builder.interval(Arc::new(interval));
+    }
+}
+
+fn log(alert: &Alert) {
+    let finding = &alert.finding;
+    let (kind, source, summary) = (finding.kind.name(), finding.source, &finding.summary);
+    match finding.state {
+        AlertState::Firing => tracing::warn!("{kind} alert for {source}: {summary}"),
+        AlertState::Resolved => tracing::info!("{kind} alert for {source} is over: {summary}"),
+    }
+}
