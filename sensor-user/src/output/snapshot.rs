@@ -13,9 +13,11 @@ pub use places::{IDLE_LEAVE, MIN_STAY, OtherSources, OwnSource, SourceTotals};
 
 use crate::{
     alert::{Alert, AlertKind},
+    capture::live::program::Mode,
     clock::Timestamp,
     flow::FrameCounts,
     interval::Interval,
+    orient::MemoryUse,
 };
 
 /// Which sensor this is.
@@ -27,42 +29,17 @@ pub struct Build {
     pub revision: &'static str,
 }
 
-/// How the XDP program is attached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum XdpMode {
-    /// In the driver, before the kernel makes a socket buffer.
-    Native,
-    /// After the socket buffer is made: slower, and offloads may have joined frames.
-    Generic,
-}
-
-impl XdpMode {
-    /// Every mode.
-    pub const ALL: [Self; 2] = [Self::Native, Self::Generic];
-
-    /// The name in metrics and reports.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Native => "native",
-            Self::Generic => "generic",
-        }
-    }
-}
-
 /// What the capture knows of one interface at the end of a drain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct InterfaceReading {
     /// Whether the link is up.
     pub link_up: bool,
     /// How the program is attached; none while it is not (the interface is gone, or attaching failed).
-    pub mode: Option<XdpMode>,
+    pub mode: Option<Mode>,
     /// Flows that the drained generation of the table held.
     pub table_entries: u64,
     /// Flows that it can hold.
     pub table_capacity: u64,
-    /// Evidence of ICMP errors that found no room in the table, since the start.
-    pub marks_lost: u64,
 }
 
 /// One interface.
@@ -80,19 +57,6 @@ pub struct InterfaceStatus {
     pub coverage: Option<f64>,
     /// How long drains took.
     pub drain_duration: DurationHistogram,
-}
-
-/// A bounded memory of the agent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MemoryStatus {
-    /// What it remembers: `trifectas`, `peers`, `sources`.
-    pub name: &'static str,
-    /// Entries held.
-    pub entries: u64,
-    /// Entries it may hold.
-    pub capacity: u64,
-    /// Entries given up for want of room, since the start.
-    pub evicted: u64,
 }
 
 /// Drains since the start.
@@ -164,7 +128,7 @@ pub struct Snapshot {
     /// Sources with series of their own, and the rest.
     pub sources: SourcesStatus,
     /// The agent's bounded memories.
-    pub memories: Vec<MemoryStatus>,
+    pub memories: Vec<MemoryUse>,
     /// Alerts.
     pub alerts: AlertStatus,
     /// The alert log; none where none is configured.
@@ -178,3 +142,6 @@ impl Snapshot {
         self.drains.done > 0 && self.interfaces.iter().all(|interface| interface.reading.mode.is_some())
     }
 }
+
+#[cfg(test)]
+mod tests;
