@@ -2,6 +2,7 @@
 
 use crate::{
     packet::{Addresses, FlowKey, Marks, Packet},
+    parse::Link,
     reason::{Ignored, Lost},
 };
 
@@ -115,16 +116,24 @@ pub struct Inspection {
     pub protocol: u8,
     /// [`Marks`].
     pub marks: u8,
+    /// What the frame starts with: index into [`Link::ALL`].
+    pub link: u8,
     /// Explicit padding.
-    pub reserved: [u8; 5],
+    pub reserved: [u8; 4],
 }
 
 impl Inspection {
-    /// The answer to `question`.
+    /// The question about a frame of which `captured` of `wire_len` bytes are there.
+    #[must_use]
+    pub fn question(captured: u32, wire_len: u32, link: Link) -> Self {
+        Self { captured, wire_len, link: link as u8, ..Self::default() }
+    }
+
+    /// The answer.
     #[inline(always)]
     #[must_use]
-    pub fn of(parsed: Result<Packet, Ignored>, question: &Self) -> Self {
-        let mut answer = Self { captured: question.captured, wire_len: question.wire_len, ..Self::default() };
+    pub fn of(parsed: Result<Packet, Ignored>) -> Self {
+        let mut answer = Self::default();
         match parsed {
             Err(reason) => answer.ignored = 1 + reason as u32,
             Ok(Packet { key: FlowKey { addresses, src_port, dst_port, protocol }, marks }) => {

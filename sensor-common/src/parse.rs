@@ -40,6 +40,11 @@ pub enum Link {
     RawIp,
 }
 
+impl Link {
+    /// Every kind, in the order of its index.
+    pub const ALL: [Self; 4] = [Self::Ethernet, Self::LinuxSll, Self::LinuxSll2, Self::RawIp];
+}
+
 /// What the bytes that come next are, as the header before them says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Layer {

@@ -30,7 +30,8 @@ pub fn sensor_frags(ctx: XdpContext) -> u32 {
 pub fn inspect(ctx: XdpContext) -> u32 {
     let Some(inspection) = maps::inspection() else { return xdp_action::XDP_ABORTED };
     let frame = Inspected::new(&ctx, inspection);
-    *inspection = Inspection::of(parse(&frame, Link::Ethernet), inspection);
+    let link = Link::ALL.get(inspection.link as usize).copied().unwrap_or(Link::Ethernet);
+    *inspection = Inspection::of(parse(&frame, link));
     xdp_action::XDP_DROP
 }
 

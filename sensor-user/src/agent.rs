@@ -17,9 +17,10 @@ use crate::{
     clock::Timestamp,
     config::Config,
     flow::Drain,
+    orient::MemoryUse,
     output::{
         publish::Publisher,
-        snapshot::{InterfaceReading, MemoryStatus, SnapshotBuilder},
+        snapshot::{InterfaceReading, SnapshotBuilder},
     },
     pipeline::{Pipeline, Report},
 };
@@ -125,7 +126,6 @@ impl Agent {
                     mode: status.mode,
                     table_entries: status.entries,
                     table_capacity: status.slots,
-                    marks_lost: status.marks_lost,
                 },
             );
         }
@@ -135,21 +135,10 @@ impl Agent {
         self.publisher.publish(self.builder.snapshot());
     }
 
-    fn memories(&self) -> Vec<MemoryStatus> {
-        let (sources, untracked) = self.pipeline.source_use();
-        let memories = self.pipeline.memory_use().into_iter().map(|memory| MemoryStatus {
-            name: memory.name,
-            entries: memory.entries as u64,
-            capacity: memory.capacity as u64,
-            evicted: memory.evicted,
-        });
-        let sources = MemoryStatus {
-            name: "sources",
-            entries: sources as u64,
-            capacity: self.tracked as u64,
-            evicted: untracked,
-        };
-        memories.chain([sources]).collect()
+    fn memories(&self) -> Vec<MemoryUse> {
+        let (entries, evicted) = self.pipeline.source_use();
+        let sources = MemoryUse { name: "sources", entries, capacity: self.tracked, evicted };
+        self.pipeline.memory_use().into_iter().chain([sources]).collect()
     }
 }
 

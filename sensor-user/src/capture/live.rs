@@ -1,5 +1,6 @@
 //! The live capture: an XDP program on each mirror port, drained exactly.
 
+pub mod inspector;
 pub mod interface;
 mod mapped;
 pub mod program;

@@ -9,7 +9,10 @@ use sensor_common::{packet::Packet, parse::parse, reason::Ignored};
 use serde::Serialize;
 
 use crate::{
-    capture::file::{CaptureFile, TimedFrame},
+    capture::{
+        file::{CaptureFile, TimedFrame},
+        live::inspector::Inspector,
+    },
     cli::{EngineChoice, InspectArgs, OutputFormat},
     flow::FlowId,
 };
@@ -29,13 +32,18 @@ impl Engine for UserEngine {
     }
 }
 
+/// The parser in the kernel.
+impl Engine for Inspector {
+    fn read(&mut self, timed: &TimedFrame<'_>) -> anyhow::Result<Result<Packet, Ignored>> {
+        Ok(self.inspect(&timed.frame, timed.link)?)
+    }
+}
+
 /// Inspects the file and prints a line per frame on standard output.
 pub fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
     let mut engine: Box<dyn Engine> = match args.engine {
         EngineChoice::User => Box::new(UserEngine),
-        EngineChoice::Xdp => {
-            anyhow::bail!("the engine xdp is not built into this binary: use --engine user")
-        }
+        EngineChoice::Xdp => Box::new(Inspector::load()?),
     };
     let file = CaptureFile::open(&args.file)?;
     inspect_file(file, engine.as_mut(), args.format, BufWriter::new(io::stdout().lock()))

@@ -5,13 +5,14 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use sensor_common::reason::{Ignored, Lost};
 use serde_json::json;
 
-use super::snapshot::{Build, InterfaceReading, MemoryStatus, Snapshot, SnapshotBuilder};
-use crate::capture::live::program::XdpMode;
+use super::snapshot::{Build, InterfaceReading, Snapshot, SnapshotBuilder};
 use crate::{
     alert::{Alert, AlertKind, AlertState, Finding},
+    capture::live::program::XdpMode,
     clock::Timestamp,
     flow::{Drain, FrameCounts},
     interval::{Interval, SourceInterval},
+    orient::MemoryUse,
 };
 
 /// When everything in tests begins.
@@ -100,7 +101,6 @@ pub fn snapshot() -> Snapshot {
             mode: Some(XdpMode::Native),
             table_entries: 230,
             table_capacity: 131_072,
-            marks_lost: 0,
         },
     );
     builder.drain_took(0, Duration::from_millis(12));
@@ -118,6 +118,6 @@ pub fn snapshot() -> Snapshot {
     quiet.bytes_in = 180;
     builder.interval(interval(0, vec![busy, quiet]));
     builder.alert(&alert(AlertKind::Torrent, address("10.0.0.5"), AlertState::Firing));
-    builder.memories(vec![MemoryStatus { name: "trifectas", entries: 230, capacity: 1_000_000, evicted: 0 }]);
+    builder.memories(vec![MemoryUse { name: "trifectas", entries: 230, capacity: 1_000_000, evicted: 0 }]);
     builder.snapshot()
 }

@@ -17,6 +17,7 @@ use crate::{
     clock::Timestamp,
     flow::FrameCounts,
     interval::Interval,
+    orient::MemoryUse,
 };
 
 /// Which sensor this is.
@@ -39,8 +40,6 @@ pub struct InterfaceReading {
     pub table_entries: u64,
     /// Flows that it can hold.
     pub table_capacity: u64,
-    /// Evidence of ICMP errors that found no room in the table, since the start.
-    pub marks_lost: u64,
 }
 
 /// One interface.
@@ -58,19 +57,6 @@ pub struct InterfaceStatus {
     pub coverage: Option<f64>,
     /// How long drains took.
     pub drain_duration: DurationHistogram,
-}
-
-/// A bounded memory of the agent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MemoryStatus {
-    /// What it remembers: `trifectas`, `peers`, `sources`.
-    pub name: &'static str,
-    /// Entries held.
-    pub entries: u64,
-    /// Entries it may hold.
-    pub capacity: u64,
-    /// Entries given up for want of room, since the start.
-    pub evicted: u64,
 }
 
 /// Drains since the start.
@@ -142,7 +128,7 @@ pub struct Snapshot {
     /// Sources with series of their own, and the rest.
     pub sources: SourcesStatus,
     /// The agent's bounded memories.
-    pub memories: Vec<MemoryStatus>,
+    pub memories: Vec<MemoryUse>,
     /// Alerts.
     pub alerts: AlertStatus,
     /// The alert log; none where none is configured.
@@ -156,3 +142,6 @@ impl Snapshot {
         self.drains.done > 0 && self.interfaces.iter().all(|interface| interface.reading.mode.is_some())
     }
 }
+
+#[cfg(test)]
+mod tests;

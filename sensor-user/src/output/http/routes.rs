@@ -14,11 +14,14 @@ use hyper::{
 use tracing::warn;
 
 use super::{HttpStatus, Path, status::Counters};
-use crate::output::{
-    metrics::{self, Exposition},
-    process::ProcessStatus,
-    publish::Reader,
-    snapshot::Snapshot,
+use crate::{
+    capture::live::program::XdpMode,
+    output::{
+        metrics::{self, Exposition},
+        process::ProcessStatus,
+        publish::Reader,
+        snapshot::Snapshot,
+    },
 };
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -143,8 +146,7 @@ impl Routes {
         // Writing to memory cannot fail.
         let _ = writeln!(page, "<p>Version {}, revision {}.</p>\n<ul>", build.version, build.revision);
         for interface in &snapshot.interfaces {
-            let state =
-                interface.reading.mode.map_or("not attached", crate::capture::live::program::XdpMode::name);
+            let state = interface.reading.mode.map_or("not attached", XdpMode::name);
             let _ = writeln!(page, "<li>{}: {state}</li>", escape(&interface.name));
         }
         page.push_str(

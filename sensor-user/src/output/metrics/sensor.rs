@@ -5,7 +5,8 @@ use sensor_common::reason::{Ignored, Lost};
 use super::family::{self, Samples};
 use crate::{
     alert::AlertKind,
-    output::snapshot::{AlertLogStatus, InterfaceStatus, MemoryStatus, Snapshot},
+    orient::MemoryUse,
+    output::snapshot::{AlertLogStatus, InterfaceStatus, Snapshot},
 };
 
 /// Reason of frames that the NIC dropped before the program could see them.
@@ -50,7 +51,6 @@ fn interfaces(interfaces: &[InterfaceStatus], samples: &mut Vec<Samples>) {
     let mut attached = Samples::of(&family::INTERFACE_ATTACHED);
     let mut entries = Samples::of(&family::FLOW_TABLE_ENTRIES);
     let mut capacity = Samples::of(&family::FLOW_TABLE_CAPACITY);
-    let mut marks_lost = Samples::of(&family::MARKS_LOST);
     let mut duration = Samples::of(&family::DRAIN_DURATION);
     for interface in interfaces {
         let label = &[interface.name.as_str()];
@@ -66,10 +66,9 @@ fn interfaces(interfaces: &[InterfaceStatus], samples: &mut Vec<Samples>) {
         attached.add(label, f64::from(u8::from(reading.mode.is_some())));
         entries.add(label, reading.table_entries as f64);
         capacity.add(label, reading.table_capacity as f64);
-        marks_lost.add(label, reading.marks_lost as f64);
         duration.add_histogram(label, &interface.drain_duration);
     }
-    samples.extend([frames, coverage, mode, up, attached, entries, capacity, marks_lost, duration]);
+    samples.extend([frames, coverage, mode, up, attached, entries, capacity, duration]);
 }
 
 fn count_frames(interface: &InterfaceStatus, samples: &mut Samples) {
@@ -86,7 +85,7 @@ fn count_frames(interface: &InterfaceStatus, samples: &mut Samples) {
     add("lost", NIC_MISSED, frames.nic_missed);
 }
 
-fn memories(memories: &[MemoryStatus], samples: &mut Vec<Samples>) {
+fn memories(memories: &[MemoryUse], samples: &mut Vec<Samples>) {
     let mut entries = Samples::of(&family::MEMORY_ENTRIES);
     let mut capacity = Samples::of(&family::MEMORY_CAPACITY);
     let mut evicted = Samples::of(&family::MEMORY_EVICTED);

@@ -9,13 +9,14 @@ use std::{
 
 use super::{
     ActiveAlert, AlertLogStatus, AlertStatus, Build, DrainStatus, InterfaceReading, InterfaceStatus,
-    MemoryStatus, Snapshot, places::Places,
+    Snapshot, places::Places,
 };
 use crate::{
     alert::{Alert, AlertKind, AlertState},
     clock::Timestamp,
     flow::{Drain, FrameCounts},
     interval::Interval,
+    orient::MemoryUse,
 };
 
 /// Alerts kept to be shown, beginnings and ends.
@@ -30,7 +31,7 @@ pub struct SnapshotBuilder {
     drains: DrainStatus,
     interval: Option<Arc<Interval>>,
     places: Places,
-    memories: Vec<MemoryStatus>,
+    memories: Vec<MemoryUse>,
     fired: [u64; AlertKind::ALL.len()],
     active: BTreeMap<(AlertKind, IpAddr), Timestamp>,
     recent: VecDeque<Arc<Alert>>,
@@ -124,7 +125,7 @@ impl SnapshotBuilder {
     }
 
     /// The state of the agent's bounded memories.
-    pub fn memories(&mut self, memories: Vec<MemoryStatus>) {
+    pub fn memories(&mut self, memories: Vec<MemoryUse>) {
         self.memories = memories;
     }
 

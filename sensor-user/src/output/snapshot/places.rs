@@ -1,9 +1,10 @@
 //! Which sources have metric series of their own.
 //!
 //! At most `max_sources` do; the rest is summed in `source="other"`. Counters must never decrease and
-//! nothing may be counted twice, so a source's counters begin at zero when it gets a place, and what it
-//! did without one stays in `other` for good: the growth of all series together is the growth of all
-//! traffic. A source that loses its place disappears, it does not fall back into `other`.
+//! nothing may be counted twice, so a source's counters begin at zero when it first gets a place, and what
+//! it did without one stays in `other` for good: the growth of all series together is the growth of all
+//! traffic. A source that loses its place disappears, what it had does not fall back into `other`; if it
+//! gets a place again, its counters go on where they stopped, as a scraper that missed the gap expects.
 //!
 //! Who gets a place, decided when an interval is complete (an alert takes one at once):
 //! - While places are free, every source with traffic gets one.
@@ -122,17 +123,13 @@ struct Place {
     last_active: Timestamp,
 }
 
-impl Place {
-    fn new(now: Timestamp) -> Self {
-        Self { totals: SourceTotals::default(), interval: None, since: now, last_active: now }
-    }
-}
-
 /// The places and who has them.
 #[derive(Debug, Default)]
 pub(super) struct Places {
     max: usize,
     taken: HashMap<IpAddr, Place>,
+    /// What sources had that lost their place, for as long as the statistics know them.
+    left: HashMap<IpAddr, SourceTotals>,
     other: OtherSources,
     evicted: u64,
 }
@@ -153,7 +150,7 @@ impl Places {
             let Some(leaves) = self.weakest(alerting, None).into_iter().next() else { return };
             self.evict(leaves);
         }
-        self.taken.insert(source, Place::new(now));
+        self.take(source, now);
     }
 
     /// Counts a complete interval and decides who has a place.
@@ -187,18 +184,21 @@ impl Places {
 
     /// Takes the places of sources that are idle or forgotten.
     fn dismiss(&mut self, interval: &Interval, alerting: &BTreeSet<IpAddr>) {
-        let mut known = HashSet::with_capacity(self.taken.len());
-        for source in &interval.sources {
+        let known: HashSet<IpAddr> = interval.sources.iter().map(|source| source.source).collect();
+        self.left.retain(|source, _| known.contains(source));
+        for source in interval.sources.iter().filter(|source| is_active(source)) {
             if let Some(place) = self.taken.get_mut(&source.source) {
-                known.insert(source.source);
-                if is_active(source) {
-                    place.last_active = interval.end;
-                }
+                place.last_active = interval.end;
             }
         }
-        self.taken.retain(|source, place| {
-            let fresh = known.contains(source) && interval.end.since(place.last_active) < IDLE_LEAVE;
-            fresh || alerting.contains(source)
+        let Self { taken, left, .. } = self;
+        taken.retain(|source, place| {
+            let (known, idle) = (known.contains(source), interval.end.since(place.last_active) >= IDLE_LEAVE);
+            let stays = alerting.contains(source) || known && !idle;
+            if !stays && known {
+                left.insert(*source, place.totals);
+            }
+            stays
         });
     }
 
@@ -217,7 +217,7 @@ impl Places {
         let mut candidates = candidates.into_iter();
         let free = self.max.saturating_sub(self.taken.len());
         for candidate in candidates.by_ref().take(free) {
-            self.taken.insert(candidate.source, Place::new(now));
+            self.take(candidate.source, now);
         }
         let mut leaving = self.weakest(alerting, Some(now)).into_iter();
         for candidate in candidates {
@@ -231,7 +231,7 @@ impl Places {
                 return;
             }
             self.evict(leaves);
-            self.taken.insert(candidate.source, Place::new(now));
+            self.take(candidate.source, now);
         }
     }
 
@@ -253,9 +253,16 @@ impl Places {
         weakest.into_iter().map(|(source, _)| *source).collect()
     }
 
+    fn take(&mut self, source: IpAddr, now: Timestamp) {
+        let totals = self.left.remove(&source).unwrap_or_default();
+        self.taken.insert(source, Place { totals, interval: None, since: now, last_active: now });
+    }
+
     fn evict(&mut self, source: IpAddr) {
-        self.taken.remove(&source);
-        self.evicted += 1;
+        if let Some(place) = self.taken.remove(&source) {
+            self.left.insert(source, place.totals);
+            self.evicted += 1;
+        }
     }
 }
 
