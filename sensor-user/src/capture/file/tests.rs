@@ -231,6 +231,8 @@ fn blocks_larger_than_the_buffer_are_passed() {
     assert_eq!(read(&file.bytes).0, [ethernet(1000, b"frame")]);
 }
 
+type Damage = fn(&mut PcapNgBuilder);
+
 #[test]
 fn damage_is_named_with_its_place() {
     let mut pcap = PcapBuilder::new(Order::Little, false, 1);
@@ -245,9 +247,9 @@ fn damage_is_named_with_its_place() {
         "{message}"
     );
 
-    let cases: [(&str, fn(&mut PcapNgBuilder)); 7] = [
+    let cases: [(&str, Damage); 7] = [
         ("its block claims a length of 8 bytes", |file| {
-            file.bytes.extend([9, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0])
+            file.bytes.extend([9, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0]);
         }),
         ("its block claims a length of 4294967295 bytes", |file| {
             file.bytes.extend([9, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0]);

@@ -107,10 +107,10 @@ fn time_never_runs_backwards() {
     let times = [START + 5 * SECOND, START, START + 5 * SECOND + 1];
     let mut replay = Replay::new(&Config::default());
     let mut drains = Vec::new();
-    for time in times {
-        let timed =
-            TimedFrame { time: Timestamp(time), link: Link::Ethernet, frame: CapturedFrame::whole(&frame) };
-        let Ok(()) = replay.push(&timed, &mut |drain| {
+    for at in times {
+        let captured = CapturedFrame::whole(&frame);
+        let next = TimedFrame { time: Timestamp(at), link: Link::Ethernet, frame: captured };
+        let Ok(()) = replay.push(&next, &mut |drain| {
             drains.push(drain.clone());
             Ok::<_, Infallible>(())
         });
