@@ -6,6 +6,8 @@
 
 pub mod json;
 pub mod table;
+#[cfg(test)]
+mod tests;
 
 pub mod snapshot;
 

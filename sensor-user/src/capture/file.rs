@@ -6,6 +6,8 @@
 //! The record formats are `pcap-parser`'s to read. Framing is done here, because an error has to name
 //! the record, and because a block that nobody needs is skipped without being understood.
 
+#[cfg(test)]
+pub(crate) mod builder;
 mod error;
 mod pcapng;
 mod source;

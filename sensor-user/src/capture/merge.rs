@@ -37,6 +37,11 @@ impl FlowSet {
         }
     }
 
+    /// Number of flows.
+    pub fn len(&self) -> usize {
+        self.flows.len()
+    }
+
     /// Takes the flows out, leaving the set empty.
     pub fn take(&mut self) -> Vec<Flow> {
         self.index.clear();

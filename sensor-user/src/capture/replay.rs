@@ -3,7 +3,6 @@
 //! Drains are cut where the live sensor would cut them: at whole periods of the wall clock. Where the
 //! capture is silent for long, the periods that no statistic can tell from each other are one drain.
 
-mod index;
 #[cfg(test)]
 mod tests;
 
@@ -11,12 +10,11 @@ use std::time::Duration;
 
 use sensor_common::parse::parse;
 
-use self::index::FlowIndex;
-use super::file::TimedFrame;
+use super::{file::TimedFrame, merge::FlowSet};
 use crate::{
     clock::Timestamp,
     config::Config,
-    flow::{Drain, FrameCounts},
+    flow::{Drain, Flow, FlowId, FrameCounts},
 };
 
 /// Most flows of one drain; beyond, the drain is cut early. 2^20 of them take about 150 MB.
@@ -29,7 +27,7 @@ pub struct Replay {
     /// Silence up to this long is handed on period by period.
     silence: Duration,
     max_flows: usize,
-    index: FlowIndex,
+    flows: FlowSet,
     /// The drain that is being filled.
     drain: Drain,
     /// The latest time seen; none before the first frame.
@@ -56,7 +54,7 @@ impl Replay {
             interval: config.interval,
             silence: config.interval.saturating_mul(window),
             max_flows: MAX_FLOWS,
-            index: FlowIndex::default(),
+            flows: FlowSet::default(),
             drain: Drain {
                 start: Timestamp::default(),
                 end: Timestamp::default(),
@@ -92,10 +90,18 @@ impl Replay {
             Err(reason) => counts.ignored[reason as usize] += 1,
             Ok(packet) => {
                 counts.counted += 1;
-                self.index.count(&mut self.drain.flows, &packet, timed.frame.wire_len as u64, time);
+                let (id, src_port) = FlowId::of(&packet.key);
+                self.flows.add(Flow {
+                    id,
+                    src_port,
+                    packets: 1,
+                    bytes: timed.frame.wire_len as u64,
+                    marks: packet.marks,
+                    first_seen: time,
+                });
             }
         }
-        if self.drain.flows.len() >= self.max_flows {
+        if self.flows.len() >= self.max_flows {
             self.cut(time, feed)?;
         }
         Ok(())
@@ -157,9 +163,8 @@ impl Replay {
     /// Ends the drain that is being filled at `end` and begins the next one there.
     fn cut<E>(&mut self, end: Timestamp, feed: &mut impl FnMut(&Drain) -> Result<(), E>) -> Result<(), E> {
         let planned = std::mem::replace(&mut self.drain.end, end);
+        self.drain.flows = self.flows.take();
         feed(&self.drain)?;
-        self.index.clear();
-        self.drain.flows.clear();
         self.drain.frames[0] = FrameCounts::default();
         self.drain.start = end;
         self.drain.end = planned;

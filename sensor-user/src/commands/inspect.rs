@@ -133,3 +133,51 @@ impl Key {
         Self { src, dst, src_port, dst_port, protocol: protocol.to_string() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+    use crate::capture::file::builder::{Order, PcapBuilder, arp, udp};
+
+    fn inspected(capture: &PcapBuilder, format: OutputFormat) -> (String, Result<(), String>) {
+        let file = CaptureFile::from_reader("it", Cursor::new(capture.bytes.clone())).unwrap();
+        let mut out = Vec::new();
+        let outcome = inspect_file(file, &mut UserEngine, format, &mut out);
+        (String::from_utf8(out).unwrap(), outcome.map_err(|error| error.to_string()))
+    }
+
+    fn capture() -> PcapBuilder {
+        let mut capture = PcapBuilder::new(Order::Little, false, 1);
+        capture.frame(0, &udp("10.0.0.5:51413", "203.0.113.9:6881")).frame(0, &arp());
+        capture
+    }
+
+    #[test]
+    fn every_frame_is_one_line_of_json() {
+        let expected = concat!(
+            r#"{"frame":1,"key":{"src":"10.0.0.5","dst":"203.0.113.9","src_port":51413,"dst_port":6881,"protocol":"udp"}}"#,
+            "\n",
+            r#"{"frame":2,"ignored":"not_ip"}"#,
+            "\n",
+        );
+        assert_eq!(inspected(&capture(), OutputFormat::Json), (expected.to_owned(), Ok(())));
+    }
+
+    #[test]
+    fn every_frame_is_one_row_of_the_table() {
+        let expected =
+            "        1  udp     10.0.0.5 port 51413 > 203.0.113.9 port 6881\n        2  ignored not_ip\n";
+        assert_eq!(inspected(&capture(), OutputFormat::Table), (expected.to_owned(), Ok(())));
+    }
+
+    #[test]
+    fn the_frames_before_the_cut_are_shown() {
+        let mut capture = capture();
+        capture.bytes.pop();
+        let (out, outcome) = inspected(&capture, OutputFormat::Table);
+        assert_eq!(out.lines().count(), 1);
+        assert!(outcome.unwrap_err().starts_with("it ends inside frame 2"));
+    }
+}

@@ -1,5 +1,8 @@
 //! `replay`: capture files through the pipeline, on the capture's own clock.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     io::{self, BufWriter, IsTerminal as _},
     path::PathBuf,

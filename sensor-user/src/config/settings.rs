@@ -150,7 +150,7 @@ impl CapacitySettings {
 /// One line that quotes the place: the reader's message alone names no key.
 fn problem(text: &str, error: &serde_saphyr::Error) -> String {
     let message = match error.without_snippet() {
-        serde_saphyr::Error::InvalidScalar { ty: "bool", .. } => "neither true nor false".to_owned(),
+        serde_saphyr::Error::InvalidScalar { ty: "boolean", .. } => "neither true nor false".to_owned(),
         serde_saphyr::Error::InvalidScalar { ty, .. } => format!("the value does not fit the type {ty}"),
         other => other.to_string().split_whitespace().collect::<Vec<_>>().join(" "),
     };

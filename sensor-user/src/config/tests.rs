@@ -1,1 +1,216 @@
-//! x
+//! What is refused and how, and that what is printed is what is meant.
+
+use std::io::Write as _;
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn config(yaml: &str) -> Result<Config, ConfigError> {
+    let mut file = tempfile::NamedTempFile::new().expect("a temporary file must be possible");
+    file.write_all(yaml.as_bytes()).expect("it must be writable");
+    Config::try_from(Settings::read(file.path())?)
+}
+
+/// The message for a value, without the path of the file.
+fn refusal(yaml: &str) -> String {
+    match config(yaml) {
+        Err(ConfigError::Syntax { problem, .. }) => problem,
+        Err(error) => error.to_string(),
+        Ok(config) => panic!("{yaml} must be refused, not mean {config:?}"),
+    }
+}
+
+#[test]
+fn nothing_said_means_the_defaults() {
+    for yaml in ["", "\n# only a comment\n", "{}", "capacity: {}"] {
+        assert_eq!(config(yaml).expect(yaml), Config::default(), "{yaml}");
+    }
+}
+
+#[test]
+fn every_key_is_read() {
+    let yaml = "
+interfaces: [mirror0, mirror1]
+local_networks: [198.51.100.0/24, 2001:db8::/32]
+drain: 500ms
+interval: 5s
+window: 12
+first_seen_memory: 2h
+capacity: {ipv4_flows: 2048, ipv6_flows: 1024, trifectas: 5000, peers: 6000, sources: 70}
+max_sources: 8
+mirror_action: drop
+promiscuous: false
+listen: '[::1]:9000'
+alert_log: /var/log/alerts.json
+ignored_ports: [53]
+";
+    let networks = ["198.51.100.0/24", "2001:db8::/32"].map(|network| network.parse().unwrap());
+    let expected = Config {
+        interfaces: vec!["mirror0".to_owned(), "mirror1".to_owned()],
+        local_networks: LocalNetworks::new(&networks),
+        drain: Duration::from_millis(500),
+        interval: Duration::from_secs(5),
+        window: 12,
+        first_seen_memory: Duration::from_hours(2),
+        capacity: Capacity { ipv4_flows: 2048, ipv6_flows: 1024, trifectas: 5000, peers: 6000, sources: 70 },
+        max_sources: 8,
+        mirror_action: MirrorAction::Drop,
+        promiscuous: false,
+        listen: "[::1]:9000".parse().unwrap(),
+        alert_log: Some("/var/log/alerts.json".into()),
+        ignored_ports: vec![53],
+    };
+    assert_eq!(config(yaml).unwrap(), expected);
+}
+
+#[test]
+fn a_refusal_names_key_value_and_remedy() {
+    let cases = [
+        ("drain: 3s", "interval: 10s is not a multiple of drain (3s): choose one that is"),
+        ("drain: 99ms", "drain: 99ms is out of range: choose between 100ms and 10s"),
+        ("drain: 11s", "drain: 11s is out of range: choose between 100ms and 10s"),
+        ("{drain: 61s, interval: 2m}", "drain: 1m 1s is out of range: choose between 100ms and 1m"),
+        ("interval: 500ms", "interval: 500ms is out of range: choose between 1s and 5m"),
+        ("interval: 6m", "interval: 6m is out of range: choose between 1s and 5m"),
+        (
+            "interval: 10",
+            "interval: \"10\" is not a duration: write a number and its unit, such as 500ms, 10s or 1h",
+        ),
+        (
+            "drain: -1s",
+            "drain: \"-1s\" is not a duration: write a number and its unit, such as 500ms, 10s or 1h",
+        ),
+        ("first_seen_memory: 1s", "first_seen_memory: 1s is out of range: choose between 10s and 168h"),
+        ("window: 1", "window: 1 is out of range: choose between 2 and 10000"),
+        ("max_sources: 1001", "max_sources: 1001 is out of range: choose between 0 and 1000"),
+        (
+            "capacity: {ipv4_flows: 99999999999}",
+            "capacity.ipv4_flows: 99999999999 is out of range: choose between 1024 and 16777216",
+        ),
+        (
+            "local_networks: [10.1.2.3/8]",
+            "local_networks: 10.1.2.3/8 has bits set beyond its prefix: \
+             write 10.0.0.0/8 for the network, 10.1.2.3/32 for the address",
+        ),
+        (
+            "local_networks: [10.1.2.3]",
+            "local_networks: \"10.1.2.3\" has no prefix length: write 10.1.2.3/32 for this one address",
+        ),
+        (
+            "local_networks: [office]",
+            "local_networks: \"office\" is not a network: write an address and a prefix length, such as 10.0.0.0/8",
+        ),
+        (
+            "local_networks: []",
+            "local_networks: [] names no network: name at least one, or leave the key out",
+        ),
+        ("local_networks: [10.0.0.0/8, 10.0.0.0/8]", "local_networks: 10.0.0.0/8 is given twice: remove one"),
+        ("interfaces: [eth0, eth0]", "interfaces: eth0 is given twice: remove one"),
+        (
+            "interfaces: [no such name]",
+            "interfaces: \"no such name\" cannot be the name of an interface: `ip link` lists those that exist",
+        ),
+        ("ignored_ports: [80, 80]", "ignored_ports: 80 is given twice: remove one"),
+        ("mirror_action: reject", "mirror_action: \"reject\" is none: choose auto, pass or drop"),
+        (
+            "listen: localhost",
+            "listen: \"localhost\" is no address to listen on: \
+             write one with its port, such as 127.0.0.1:19810 or [::1]:19810",
+        ),
+        ("\nwindow: few", "line 2 (`window: few`): the value does not fit the type u64"),
+        ("ignored_ports: [70000]", "line 1 (`ignored_ports: [70000]`): the value does not fit the type u16"),
+        ("promiscuous: maybe", "line 1 (`promiscuous: maybe`): neither true nor false"),
+    ];
+    for (yaml, message) in cases {
+        assert_eq!(refusal(yaml), message, "{yaml}");
+    }
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_the_known_ones() {
+    let message = refusal("drian: 1s");
+    assert!(message.starts_with("line 1 (`drian: 1s`): unknown field `drian`"), "{message}");
+    assert!(message.contains("drain"), "{message}");
+    assert!(refusal("capacity: {flows: 1}").contains("unknown field `flows`"));
+}
+
+#[test]
+fn what_is_no_yaml_is_refused_in_one_line() {
+    for yaml in ["window: [", "- a\n- b\n", "\t: x", "window: 3\nwindow: 4"] {
+        let message = refusal(yaml);
+        assert!(!message.is_empty() && !message.contains('\n'), "{yaml}: {message}");
+    }
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let error = Settings::read("/no/such/file".as_ref()).expect_err("there must be no such file");
+    assert_eq!(error.to_string(), "cannot read the configuration file /no/such/file");
+}
+
+#[test]
+fn a_port_alone_listens_everywhere() {
+    assert_eq!(config("listen: ':9000'").unwrap().listen, "[::]:9000".parse().unwrap());
+}
+
+#[test]
+fn the_command_line_overrides_the_file_key_by_key() {
+    let file = Settings { window: Some(5), drain: Some("2s".to_owned()), ..Settings::default() };
+    let line = Settings {
+        window: Some(6),
+        capacity: CapacitySettings { peers: Some(9999), ..CapacitySettings::default() },
+        ..Settings::default()
+    };
+    let config = Config::try_from(file.overridden_by(line)).unwrap();
+    assert_eq!((config.window, config.drain, config.capacity.peers), (6, Duration::from_secs(2), 9999));
+}
+
+fn any_config() -> impl Strategy<Value = Config> {
+    let times = (1_u32..=30, 1_u32..=20, 0_u64..1000).prop_map(|(tenths, factor, more)| {
+        let drain = Duration::from_millis(100) * tenths;
+        let interval = drain * factor;
+        (drain, interval, interval + Duration::from_secs(more))
+    });
+    let times =
+        times.prop_filter("an interval of a second or more", |(_, interval, _)| interval.as_secs() >= 1);
+    let names = proptest::collection::hash_set("[a-z][a-z0-9.@-]{0,14}", 0..4);
+    let networks = proptest::collection::hash_set((any::<std::net::IpAddr>(), 0_u8..=32), 1..5);
+    let numbers = (2_usize..=10_000, 0_usize..=1000, 1024_u32..=16_777_216, 1_usize..=1_000_000);
+    let rest = (any::<bool>(), 0_usize..3, any::<SocketAddr>(), proptest::option::of("[ -~]{1,20}"));
+    let ports = proptest::collection::hash_set(any::<u16>(), 0..5);
+    (times, names, networks, numbers, rest, ports).prop_map(
+        |((drain, interval, first_seen_memory), names, networks, numbers, rest, ports)| {
+            let networks: Vec<_> = networks
+                .into_iter()
+                .map(|(address, prefix)| ipnet::IpNet::new(address, prefix).expect("32 fits both").trunc())
+                .collect();
+            let (window, max_sources, flows, sources) = numbers;
+            let (promiscuous, action, listen, alert_log) = rest;
+            Config {
+                interfaces: names.into_iter().collect(),
+                local_networks: LocalNetworks::new(&networks),
+                drain,
+                interval,
+                window,
+                first_seen_memory,
+                capacity: Capacity { ipv4_flows: flows, sources, ..Capacity::default() },
+                max_sources,
+                mirror_action: MirrorAction::ALL[action],
+                promiscuous,
+                // A scope or flow label is nothing to listen on.
+                listen: SocketAddr::new(listen.ip(), listen.port()),
+                alert_log: alert_log.map(PathBuf::from),
+                ignored_ports: ports.into_iter().collect(),
+            }
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn what_is_printed_is_a_file_that_means_the_same(config in any_config()) {
+        let yaml = Settings::from(&config).to_yaml().expect("it must be writable");
+        prop_assert_eq!(super::tests::config(&yaml).expect(&yaml), config);
+    }
+}

@@ -54,7 +54,7 @@ impl SourceSummary {
         self.new_peers += source.new_peers;
         self.ports = self.ports.max(source.new_ports);
         self.unanswered += source.new_connections.saturating_sub(source.answered);
-        self.variance = match (self.variance, source.variance) {
+        self.variance = match (self.variance, source.variance.filter(|variance| variance.is_finite())) {
             (Some(largest), Some(variance)) => Some(largest.max(variance)),
             (largest, variance) => largest.or(variance),
         };
@@ -62,7 +62,7 @@ impl SourceSummary {
 
     fn row(&self, source: IpAddr) -> [String; 8] {
         let (peak, seconds) = self.peak;
-        let rate = if seconds > 0.0 { format!("{peak} in {seconds:.0} s") } else { peak.to_string() };
+        let peak = if peak > 0 { format!("{peak} in {seconds:.0} s") } else { "-".to_owned() };
         let unanswered = match self.new_connections {
             0 => "-".to_owned(),
             new => format!("{:.0} %", 100.0 * self.unanswered as f64 / new as f64),
@@ -74,7 +74,7 @@ impl SourceSummary {
         [
             source.to_string(),
             self.new_connections.to_string(),
-            rate,
+            peak,
             self.new_peers.to_string(),
             self.ports.to_string(),
             unanswered,
@@ -175,8 +175,11 @@ impl<W: Write> TableReport<W> {
 
     fn write_totals(&mut self, totals: &Totals) -> io::Result<()> {
         let Totals { frames, intervals, alerts } = totals;
-        let (start, end) = self.span.clone().unwrap_or_default();
-        writeln!(self.out, "\n{intervals} intervals from {start} to {end}, {alerts} alerts")?;
+        write!(self.out, "\n{intervals} intervals")?;
+        if let Some((start, end)) = &self.span {
+            write!(self.out, " from {start} to {end}")?;
+        }
+        writeln!(self.out, ", {alerts} alerts")?;
         write!(self.out, "{} frames = {} counted", frames.seen, frames.counted)?;
         let ignored = Ignored::ALL.map(|reason| ("ignored", reason.name(), frames.ignored[reason as usize]));
         let lost = Lost::ALL.map(|reason| ("lost", reason.name(), frames.lost[reason as usize]));
