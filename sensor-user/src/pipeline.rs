@@ -166,3 +166,6 @@ impl Coverage {
         sum.coverage()
     }
 }
+
+#[cfg(test)]
+mod tests;
