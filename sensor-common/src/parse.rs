@@ -20,7 +20,7 @@ use crate::{
     packet::{Packet, SCTP, TCP, UDP, UDP_LITE},
     reason::Ignored,
 };
-use found::Found;
+pub use found::Found;
 use walk::Walk;
 
 /// Headers that are walked in one frame, all kinds together: enough for three tags, eight extension
@@ -56,28 +56,32 @@ enum Layer {
 /// Reads the innermost flow of a frame.
 #[inline(always)]
 pub fn parse<F: Frame>(frame: &F, link: Link) -> Result<Packet, Ignored> {
-    if link == Link::Ethernet
-        && let Some(packet) = plain::packet(frame)
-    {
-        return Ok(packet);
-    }
-    let mut found = Found::nothing(Ignored::NotIp);
-    walk(frame, link, &mut found);
-    found.packet()
+    find(frame, link).packet()
+}
+
+/// [`parse`] for the kernel: the same answer in a form without variants.
+#[inline(always)]
+pub fn find<F: Frame>(frame: &F, link: Link) -> Found {
+    let plain = if link == Link::Ethernet { plain::find(frame) } else { None };
+    plain.unwrap_or_else(|| {
+        let mut found = Found::nothing(Ignored::NotIp);
+        walk(frame, link, &mut found);
+        found
+    })
 }
 
 /// Reads a frame header by header. Not inlined: few frames come here, and the others should not carry
 /// its code.
 #[inline(never)]
 fn walk<F: Frame>(frame: &F, link: Link, found: &mut Found) {
-    *found = match find(frame, link) {
+    *found = match headers(frame, link) {
         Ok(segment) => segment,
         Err(reason) => Found::nothing(reason),
     };
 }
 
 #[inline(always)]
-fn find<F: Frame>(frame: &F, link: Link) -> Result<Found, Ignored> {
+fn headers<F: Frame>(frame: &F, link: Link) -> Result<Found, Ignored> {
     let mut walk = Walk::new(frame);
     let mut layer = Layer::Link(link);
     for _ in 0..MAX_HEADERS {

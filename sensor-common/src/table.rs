@@ -282,6 +282,13 @@ impl KeyV4 {
     #[must_use]
     pub const fn new(src: [u8; 4], dst: [u8; 4], dst_port: u16, protocol: u8) -> Self {
         let addresses = u32::from_ne_bytes(src) as u64 | (u32::from_ne_bytes(dst) as u64) << 32;
+        Self::of_words(addresses, dst_port, protocol)
+    }
+
+    /// From both addresses as one word in the order of the frame.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of_words(addresses: u64, dst_port: u16, protocol: u8) -> Self {
         Self { addresses, port_and_protocol: dst_port as u32 | (protocol as u32) << 16 }
     }
 }
@@ -316,7 +323,14 @@ impl KeyV6 {
     pub const fn new(src: [u8; 16], dst: [u8; 16], dst_port: u16, protocol: u8) -> Self {
         let [s0, s1] = halves(src);
         let [d0, d1] = halves(dst);
-        Self { addresses: [s0, s1, d0, d1], port_and_protocol: dst_port as u32 | (protocol as u32) << 16 }
+        Self::of_words([s0, s1, d0, d1], dst_port, protocol)
+    }
+
+    /// From both addresses as words in the order of the frame.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of_words(addresses: [u64; 4], dst_port: u16, protocol: u8) -> Self {
+        Self { addresses, port_and_protocol: dst_port as u32 | (protocol as u32) << 16 }
     }
 }
 

@@ -7,11 +7,12 @@ use aya_ebpf::{
 };
 use sensor_common::{
     control::FrameTotals,
-    packet::{Addresses, FlowKey, Packet, TCP},
-    reason::{Ignored, Lost},
+    packet::TCP,
+    parse::Found,
+    reason::Lost,
     table::{
-        BUCKETS_PER_WORD, Counters, Home, Increment, KeyV4, KeyV6, OverflowKey, PROBES, Placed, SLOTS,
-        STAMP_NANOSECONDS, Slot, SlotV4, SlotV6, place,
+        BUCKETS_PER_WORD, Counters, Home, Increment, OverflowKey, PROBES, Placed, SLOTS, STAMP_NANOSECONDS,
+        Slot, SlotV4, SlotV6, place,
     },
 };
 
@@ -21,19 +22,19 @@ const E2BIG: i32 = 7;
 
 /// Accounts one frame.
 #[inline(always)]
-pub fn account(parsed: Result<Packet, Ignored>, wire_len: usize) {
+pub fn account(found: &Found, wire_len: usize) {
     let cpu = maps::cpu();
     let generation = maps::generation();
     // The map has an element for every possible CPU.
     let Some(state) = maps::cpu_state(cpu) else { return };
     let totals = &mut state.totals[(generation & 1) as usize];
     totals.seen += 1;
-    let counter = match parsed {
-        Ok(packet) => match count(&packet, wire_len, Part { cpu, generation }, totals) {
+    let counter = match found.ignored() {
+        None => match count(found, wire_len, Part { cpu, generation }, totals) {
             Ok(()) => return,
             Err(reason) => totals.lost.get_mut(reason as usize),
         },
-        Err(reason) => totals.ignored.get_mut(reason as usize),
+        Some(reason) => totals.ignored.get_mut(reason as usize),
     };
     // Always there; `get_mut` because an index would leave a panic in the program.
     if let Some(counter) = counter {
@@ -56,41 +57,29 @@ impl Part {
 }
 
 #[inline(always)]
-fn count(packet: &Packet, wire_len: usize, part: Part, totals: &mut FrameTotals) -> Result<(), Lost> {
-    let Packet { key: FlowKey { addresses, src_port, dst_port, protocol }, marks } = *packet;
+fn count(found: &Found, wire_len: usize, part: Part, totals: &mut FrameTotals) -> Result<(), Lost> {
+    let Found { src_port, protocol, marks, is_ipv6, .. } = *found;
     let increment = Increment { packets: 1, bytes: wire_len as u32, src_port, marks };
-    let key = match addresses {
-        Addresses::V4 { src, dst } => {
-            let key = KeyV4::new(src, dst, dst_port, protocol);
-            let bits = maps::bucket_bits_v4();
-            match table::<SlotV4, _>(&maps::FLOWS_V4, &maps::USED_V4, bits, part, &key, increment, protocol)?
-            {
-                Placed::Known => return Ok(()),
-                Placed::Inserted => {
-                    totals.inserted_v4 += 1;
-                    return Ok(());
-                }
-                Placed::Full => {}
-            }
-            let widen = |[a, b, c, d]: [u8; 4]| [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-            OverflowKey { src: widen(src), dst: widen(dst), dst_port, protocol, family: 4 }
-        }
-        Addresses::V6 { src, dst } => {
-            let key = KeyV6::new(src, dst, dst_port, protocol);
-            let bits = maps::bucket_bits_v6();
-            match table::<SlotV6, _>(&maps::FLOWS_V6, &maps::USED_V6, bits, part, &key, increment, protocol)?
-            {
-                Placed::Known => return Ok(()),
-                Placed::Inserted => {
-                    totals.inserted_v6 += 1;
-                    return Ok(());
-                }
-                Placed::Full => {}
-            }
-            OverflowKey { src, dst, dst_port, protocol, family: 6 }
-        }
+    let (placed, inserted) = if is_ipv6 {
+        let (key, bits) = (found.key_v6(), maps::bucket_bits_v6());
+        let placed =
+            table::<SlotV6, _>(&maps::FLOWS_V6, &maps::USED_V6, bits, part, &key, increment, protocol)?;
+        (placed, &mut totals.inserted_v6)
+    } else {
+        let (key, bits) = (found.key_v4(), maps::bucket_bits_v4());
+        let placed =
+            table::<SlotV4, _>(&maps::FLOWS_V4, &maps::USED_V4, bits, part, &key, increment, protocol)?;
+        (placed, &mut totals.inserted_v4)
     };
-    match overflow(&key, &increment, part.generation) {
+    match placed {
+        Placed::Known => return Ok(()),
+        Placed::Inserted => {
+            *inserted += 1;
+            return Ok(());
+        }
+        Placed::Full => {}
+    }
+    match overflow(&found.overflow_key(), &increment, part.generation) {
         OVERFLOW_KNOWN => Ok(()),
         OVERFLOW_INSERTED => {
             totals.overflowed += 1;

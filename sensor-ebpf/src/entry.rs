@@ -4,7 +4,7 @@ use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
 use sensor_common::{
     control::Inspection,
     frame::Frame,
-    parse::{Link, parse},
+    parse::{Link, find, parse},
 };
 
 use crate::{
@@ -37,6 +37,6 @@ pub fn inspect(ctx: XdpContext) -> u32 {
 
 #[inline(always)]
 fn run<F: Frame>(frame: &F) -> u32 {
-    account(parse(frame, Link::Ethernet), frame.wire_len());
+    account(&find(frame, Link::Ethernet), frame.wire_len());
     maps::verdict()
 }

@@ -5,6 +5,8 @@
 //! said, so that the kernel's instance of it can be compared with others.
 #![cfg_attr(target_arch = "bpf", no_std)]
 #![cfg_attr(target_arch = "bpf", no_main)]
+// Inline assembly, for what must be hidden from the compiler; aya-ebpf asks for it too.
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
 #[cfg(target_arch = "bpf")]
 mod account;

@@ -1,15 +1,15 @@
 //! The plain frames that links are full of, read in a straight line: Ethernet, at most one VLAN tag,
 //! IPv4 without options or IPv6 without extension headers, not a fragment, TCP or UDP.
 
-use super::{ipv4, ipv6, link, transport};
+use super::{found::Found, ipv4, ipv6, link, transport};
 use crate::{
     frame::Frame,
-    packet::{Addresses, FlowKey, Marks, Packet, TCP, UDP},
+    packet::{Marks, TCP, UDP},
 };
 
-/// The packet in a plain frame. `None` says only that the frame must be walked.
+/// The segment in a plain frame. `None` says only that the frame must be walked.
 #[inline(always)]
-pub fn packet<F: Frame>(frame: &F) -> Option<Packet> {
+pub fn find<F: Frame>(frame: &F) -> Option<Found> {
     let ethertype = u16::from_be_bytes(frame.read(12)?);
     if link::is_tag(ethertype) {
         let ethertype = u16::from_be_bytes(frame.read(link::ETHERNET_LEN + 2)?);
@@ -19,7 +19,7 @@ pub fn packet<F: Frame>(frame: &F) -> Option<Packet> {
 }
 
 #[inline(always)]
-fn datagram<F: Frame>(frame: &F, ethertype: u16, offset: usize) -> Option<Packet> {
+fn datagram<F: Frame>(frame: &F, ethertype: u16, offset: usize) -> Option<Found> {
     match ethertype {
         link::IPV4 => v4(frame, offset),
         link::IPV6 => v6(frame, offset),
@@ -28,11 +28,11 @@ fn datagram<F: Frame>(frame: &F, ethertype: u16, offset: usize) -> Option<Packet
 }
 
 #[inline(always)]
-fn v4<F: Frame>(frame: &F, offset: usize) -> Option<Packet> {
+fn v4<F: Frame>(frame: &F, offset: usize) -> Option<Found> {
     const VERSION_4_WITHOUT_OPTIONS: u8 = 0x45;
     let header = frame.read::<{ ipv4::MIN_LEN }>(offset)?;
     let [version_and_length, _, len_high, len_low, _, _, fragment_high, fragment_low, ..] = header;
-    let [.., protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] = header;
+    let [.., protocol, _, _, a, b, c, d, e, f, g, h] = header;
     let fragment = u16::from_be_bytes([fragment_high, fragment_low]);
     if version_and_length != VERSION_4_WITHOUT_OPTIONS
         || fragment & (ipv4::FRAGMENT_OFFSET | ipv4::MORE_FRAGMENTS) != 0
@@ -40,20 +40,21 @@ fn v4<F: Frame>(frame: &F, offset: usize) -> Option<Packet> {
         return None;
     }
     let end = offset + usize::from(u16::from_be_bytes([len_high, len_low]));
-    let addresses = Addresses::V4 { src: [s0, s1, s2, s3], dst: [d0, d1, d2, d3] };
-    segment(frame, offset + ipv4::MIN_LEN, end, protocol, addresses)
+    let addresses = [u64::from_ne_bytes([a, b, c, d, e, f, g, h]), 0, 0, 0];
+    segment(frame, offset + ipv4::MIN_LEN, end, protocol, (addresses, false))
 }
 
 #[inline(always)]
-fn v6<F: Frame>(frame: &F, offset: usize) -> Option<Packet> {
+fn v6<F: Frame>(frame: &F, offset: usize) -> Option<Found> {
     let [version, _, _, _, len_high, len_low, protocol] = frame.read::<7>(offset)?;
     if version >> 4 != 6 {
         return None;
     }
     let start = offset + ipv6::LEN;
     let end = start + usize::from(u16::from_be_bytes([len_high, len_low]));
-    let addresses = Addresses::V6 { src: frame.read(offset + 8)?, dst: frame.read(offset + 24)? };
-    segment(frame, start, end, protocol, addresses)
+    let word = |at| frame.read(offset + at).map(u64::from_ne_bytes);
+    let addresses = [word(8)?, word(16)?, word(24)?, word(32)?];
+    segment(frame, start, end, protocol, (addresses, true))
 }
 
 /// The segment from `start` to `end`.
@@ -63,8 +64,8 @@ fn segment<F: Frame>(
     start: usize,
     end: usize,
     protocol: u8,
-    addresses: Addresses,
-) -> Option<Packet> {
+    (addresses, is_ipv6): ([u64; 4], bool),
+) -> Option<Found> {
     let (header_len, marks) = match protocol {
         TCP => {
             let [length, flags] = frame.read(start + transport::TCP_LENGTH_AND_FLAGS)?;
@@ -81,11 +82,6 @@ fn segment<F: Frame>(
         return None;
     }
     let [src_high, src_low, dst_high, dst_low] = frame.read(start)?;
-    let key = FlowKey {
-        addresses,
-        src_port: u16::from_be_bytes([src_high, src_low]),
-        dst_port: u16::from_be_bytes([dst_high, dst_low]),
-        protocol,
-    };
-    Some(Packet { key, marks })
+    let ports = [u16::from_be_bytes([src_high, src_low]), u16::from_be_bytes([dst_high, dst_low])];
+    Some(Found::segment(addresses, is_ipv6, ports, protocol, marks))
 }
