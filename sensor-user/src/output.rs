@@ -16,6 +16,7 @@ pub mod process;
 
 pub mod publish;
 
+pub mod alert_log;
 pub mod http;
 
 #[cfg(test)]
