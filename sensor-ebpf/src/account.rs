@@ -9,7 +9,7 @@ use sensor_common::{
     control::FrameTotals,
     packet::TCP,
     parse::Found,
-    reason::Lost,
+    reason::{Ignored, Lost},
     table::{
         BUCKETS_PER_WORD, Counters, Home, Increment, OverflowKey, PROBES, Placed, SLOTS, STAMP_NANOSECONDS,
         Slot, SlotV4, SlotV6, place,
@@ -20,25 +20,40 @@ use crate::maps;
 
 const E2BIG: i32 = 7;
 
+/// What became of a frame.
+#[derive(Clone, Copy)]
+pub enum Outcome {
+    Counted,
+    Ignored(Ignored),
+    Lost(Lost),
+}
+
 /// Accounts one frame.
 #[inline(always)]
-pub fn account(found: &Found, wire_len: usize) {
+pub fn account(found: &Found, wire_len: usize) -> Outcome {
     let cpu = maps::cpu();
     let generation = maps::generation();
     // The map has an element for every possible CPU.
-    let Some(state) = maps::cpu_state(cpu) else { return };
+    let Some(state) = maps::cpu_state(cpu) else { return Outcome::Lost(Lost::Internal) };
     let totals = &mut state.totals[(generation & 1) as usize];
     totals.seen += 1;
-    let counter = match found.ignored() {
+    // The counters are always there; `get_mut` because an index would leave a panic in the program.
+    match found.ignored() {
         None => match count(found, wire_len, Part { cpu, generation }, totals) {
-            Ok(()) => return,
-            Err(reason) => totals.lost.get_mut(reason as usize),
+            Ok(()) => Outcome::Counted,
+            Err(reason) => {
+                if let Some(counter) = totals.lost.get_mut(reason as usize) {
+                    *counter += 1;
+                }
+                Outcome::Lost(reason)
+            }
         },
-        Some(reason) => totals.ignored.get_mut(reason as usize),
-    };
-    // Always there; `get_mut` because an index would leave a panic in the program.
-    if let Some(counter) = counter {
-        *counter += 1;
+        Some(reason) => {
+            if let Some(counter) = totals.ignored.get_mut(reason as usize) {
+                *counter += 1;
+            }
+            Outcome::Ignored(reason)
+        }
     }
 }
 

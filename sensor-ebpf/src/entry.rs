@@ -1,6 +1,7 @@
 //! The entry points.
 
 use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
+use aya_log_ebpf::debug;
 use sensor_common::{
     control::Inspection,
     frame::Frame,
@@ -8,7 +9,7 @@ use sensor_common::{
 };
 
 use crate::{
-    account::account,
+    account::{Outcome, account},
     frame::{FirstBuffer, Inspected, WholeFrame},
     maps,
 };
@@ -16,13 +17,13 @@ use crate::{
 /// Counts a frame that lies in one buffer.
 #[xdp]
 pub fn sensor(ctx: XdpContext) -> u32 {
-    run(&WholeFrame::new(&ctx))
+    run(&ctx, &WholeFrame::new(&ctx))
 }
 
 /// Counts a frame that may lie in several buffers; its headers are in the first.
 #[xdp(frags)]
 pub fn sensor_frags(ctx: XdpContext) -> u32 {
-    run(&FirstBuffer::new(&ctx))
+    run(&ctx, &FirstBuffer::new(&ctx))
 }
 
 /// Reports what the parser makes of a frame.
@@ -36,7 +37,15 @@ pub fn inspect(ctx: XdpContext) -> u32 {
 }
 
 #[inline(always)]
-fn run<F: Frame>(frame: &F) -> u32 {
-    account(&find(frame, Link::Ethernet), frame.wire_len());
+fn run<F: Frame>(ctx: &XdpContext, frame: &F) -> u32 {
+    let found = find(frame, Link::Ethernet);
+    let wire_len = frame.wire_len();
+    let outcome = account(&found, wire_len);
+    // Off unless asked for at load; the verifier then removes it, and it costs nothing.
+    match outcome {
+        Outcome::Counted => {}
+        Outcome::Ignored(reason) => debug!(ctx, "frame of {} bytes ignored: {}", wire_len, reason.name()),
+        Outcome::Lost(reason) => debug!(ctx, "frame of {} bytes lost: {}", wire_len, reason.name()),
+    }
     maps::verdict()
 }

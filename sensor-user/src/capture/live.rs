@@ -2,6 +2,7 @@
 
 pub mod inspector;
 pub mod interface;
+mod kernel_log;
 mod mapped;
 pub mod program;
 mod sys;
@@ -267,6 +268,7 @@ impl Port {
             entries += 1;
             each(entry);
         })?;
+        self.program.flush_log();
         let FrameTotals { seen, ignored, lost, marks_lost, .. } = totals;
         self.entries = entries;
         self.marks_lost += marks_lost;

@@ -10,7 +10,7 @@ use aya::{
 use sensor_common::control::CPU_STATE;
 use sensor_common::table::{FLOWS_V4, FLOWS_V6, HashSecret, OVERFLOW, USED_V4, USED_V6};
 
-use super::{interface, sys, table::TableSize};
+use super::{interface, kernel_log::KernelLog, sys, table::TableSize};
 
 /// The eBPF object; empty in a build that left it out.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sensor.bpf.o"));
@@ -106,6 +106,7 @@ pub enum ProgramFailure {
 pub struct Program {
     ebpf: Ebpf,
     name: &'static str,
+    log: Option<KernelLog>,
 }
 
 impl Program {
@@ -118,7 +119,9 @@ impl Program {
         }
         let secret = draw_secret().map_err(ProgramFailure::Random)?;
         let verdict = if drop { XDP_DROP } else { XDP_PASS };
-        let ebpf = EbpfLoader::new()
+        let log_level = KernelLog::level();
+        let mut ebpf = EbpfLoader::new()
+            .override_global("AYA_LOG_LEVEL", &log_level, true)
             .override_global("VERDICT", &verdict, true)
             .override_global("BUCKET_BITS_V4", &size.bucket_bits_v4, true)
             .override_global("BUCKET_BITS_V6", &size.bucket_bits_v6, true)
@@ -132,7 +135,15 @@ impl Program {
             .map_max_entries(OVERFLOW[1], size.overflow)
             .load(OBJECT)
             .map_err(load_failure)?;
-        Ok(Self { ebpf, name: "" })
+        let log = KernelLog::of(&mut ebpf, log_level);
+        Ok(Self { ebpf, name: "", log })
+    }
+
+    /// Hands what the program logged on to the log of this process.
+    pub fn flush_log(&mut self) {
+        if let Some(log) = &mut self.log {
+            log.flush();
+        }
     }
 
     /// The loaded object, for its maps.
