@@ -16,8 +16,11 @@ pub mod process;
 
 pub mod publish;
 
+mod worker;
+
 pub mod alert_log;
 pub mod http;
+pub mod live_table;
 
 #[cfg(test)]
 mod fixture;

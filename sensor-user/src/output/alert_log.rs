@@ -15,14 +15,13 @@ use std::{
         atomic::{AtomicU64, Ordering},
         mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, TrySendError, channel, sync_channel},
     },
-    thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use tracing::{info, warn};
 
 use self::file::LogFile;
-use super::{json, snapshot::AlertLogStatus};
+use super::{json, snapshot::AlertLogStatus, worker::Worker};
 use crate::alert::Alert;
 
 /// Why the alert log cannot be used.
@@ -67,7 +66,7 @@ pub struct AlertLog {
     /// Dropping it makes the writer give up waiting.
     patience: Sender<()>,
     counters: Arc<Counters>,
-    writer: JoinHandle<()>,
+    writer: Worker,
 }
 
 #[derive(Debug)]
@@ -104,10 +103,7 @@ impl AlertLog {
         let (hold, given_up) = channel();
         let writer =
             Writer { file, messages, given_up, retry: patience.retry, counters: Arc::clone(&counters) };
-        let writer = thread::Builder::new()
-            .name("alert-log".to_owned())
-            .spawn(move || writer.run())
-            .map_err(AlertLogError::Thread)?;
+        let writer = Worker::start("alert-log", move || writer.run()).map_err(AlertLogError::Thread)?;
         Ok(Self { queue, patience: hold, counters, writer })
     }
 
@@ -143,25 +139,15 @@ impl AlertLog {
     pub fn close(self, deadline: Duration) -> AlertLogStatus {
         let Self { queue, patience, counters, writer } = self;
         drop(queue);
-        wait_for(&writer, deadline);
+        writer.ends_within(deadline);
         drop(patience);
-        wait_for(&writer, LAST_COUNT);
-        if writer.is_finished() && writer.join().is_err() {
-            warn!("the alert log's thread panicked");
-        }
+        writer.finish(LAST_COUNT);
         counters.status()
     }
 }
 
 /// How long the writer may take to count what it gives up; longer only if the disk itself hangs.
 const LAST_COUNT: Duration = Duration::from_millis(100);
-
-fn wait_for(writer: &JoinHandle<()>, deadline: Duration) {
-    let end = Instant::now() + deadline;
-    while !writer.is_finished() && Instant::now() < end {
-        thread::sleep(Duration::from_millis(2));
-    }
-}
 
 /// The log's end at the file.
 struct Writer {

@@ -20,7 +20,6 @@ use std::{
     io,
     net::{SocketAddr, TcpListener},
     sync::Arc,
-    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -34,6 +33,7 @@ use self::{
     slots::{Admission, Slots},
     status::Cut,
 };
+use super::worker::Worker;
 
 /// What clients may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,7 +129,7 @@ impl HttpError {
 pub struct Server {
     address: SocketAddr,
     stop: watch::Sender<bool>,
-    thread: JoinHandle<()>,
+    worker: Worker,
 }
 
 impl Server {
@@ -142,11 +142,10 @@ impl Server {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(HttpError::Thread)?;
         let (stop, stopped) = watch::channel(false);
-        let thread = thread::Builder::new()
-            .name("http".to_owned())
-            .spawn(move || runtime.block_on(serve(listener, routes, limits, stopped)))
-            .map_err(HttpError::Thread)?;
-        Ok(Self { address, stop, thread })
+        let worker =
+            Worker::start("http", move || runtime.block_on(serve(listener, routes, limits, stopped)))
+                .map_err(HttpError::Thread)?;
+        Ok(Self { address, stop, worker })
     }
 
     /// Where it listens: the port that the kernel chose where none was given.
@@ -159,13 +158,7 @@ impl Server {
     pub fn stop(self, deadline: Duration) {
         // Nobody listens any more if the thread has ended.
         let _ = self.stop.send(true);
-        let end = std::time::Instant::now() + deadline;
-        while !self.thread.is_finished() && std::time::Instant::now() < end {
-            thread::sleep(Duration::from_millis(5));
-        }
-        if self.thread.is_finished() && self.thread.join().is_err() {
-            warn!("the HTTP server's thread panicked");
-        }
+        self.worker.finish(deadline);
     }
 }
 

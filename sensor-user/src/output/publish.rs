@@ -81,6 +81,11 @@ impl Reader {
     pub fn latest(&self) -> Arc<Publication> {
         Arc::clone(&self.0.borrow())
     }
+
+    /// Waits for the next; false once there will be none.
+    pub async fn changed(&mut self) -> bool {
+        self.0.changed().await.is_ok()
+    }
 }
 
 fn compress(text: &[u8]) -> Bytes {

@@ -1,6 +1,6 @@
 //! The alert log on real files, full devices and rotations.
 
-use std::{fs, os::unix::fs::symlink};
+use std::{fs, os::unix::fs::symlink, thread, time::Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
