@@ -6,6 +6,7 @@ mod tests;
 use std::{
     io::{self, BufWriter, IsTerminal as _},
     path::PathBuf,
+    time::Duration,
 };
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -83,6 +84,7 @@ fn report_failures(mut failures: Vec<FileError>) -> anyhow::Result<()> {
 /// A replay under way: one stream of frames, of however many files.
 pub struct Session<'a> {
     replay: Replay,
+    drain: Duration,
     sink: Sink<'a>,
 }
 
@@ -98,12 +100,12 @@ impl<'a> Session<'a> {
     #[must_use]
     pub fn new(config: &Config, output: Box<dyn ReplayOutput + 'a>) -> Self {
         let sink = Sink { pipeline: Pipeline::new(config), output, totals: Totals::default() };
-        Self { replay: Replay::new(config), sink }
+        Self { replay: Replay::new(config), drain: config.drain, sink }
     }
 
     /// Takes all frames of a file; what stopped the reading before its end is the value.
     pub fn file(&mut self, mut file: CaptureFile, progress: &ProgressBar) -> io::Result<Option<FileError>> {
-        let Self { replay, sink } = self;
+        let Self { replay, drain, sink } = self;
         let previous_end = replay.now();
         let begin = progress.position();
         let mut start = None;
@@ -128,14 +130,16 @@ impl<'a> Session<'a> {
                  as of that end; give the files in the order of their time",
                 file.name()
             ),
-            _ => warn_of_clamped(&file, clamped),
+            // Less than a drain apart, order is lost anyway.
+            _ if clamped.most >= *drain => warn_of_clamped(&file, clamped),
+            _ => {}
         }
         Ok(failure)
     }
 
     /// Closes the interval under way and writes the totals.
     pub fn finish(mut self) -> io::Result<Totals> {
-        let Self { replay, sink } = &mut self;
+        let Self { replay, drain: _, sink } = &mut self;
         replay.finish(&mut |drain| sink.feed(drain))?;
         let report = sink.pipeline.finish();
         sink.take(&report)?;
@@ -145,13 +149,11 @@ impl<'a> Session<'a> {
 }
 
 fn warn_of_clamped(file: &CaptureFile, Clamped { frames, most }: Clamped) {
-    if frames > 0 {
-        let (all, name) = (file.frames(), file.name());
-        tracing::warn!(
-            "{frames} of {all} frames of {name} have an earlier time than a frame before them, by up to {most:?}: \
-             they count as of that frame's time"
-        );
-    }
+    let (all, name) = (file.frames(), file.name());
+    tracing::warn!(
+        "{frames} of {all} frames of {name} have an earlier time than a frame before them, by up to {most:?}: \
+         they count as of that frame's time"
+    );
 }
 
 impl Sink<'_> {

@@ -157,7 +157,7 @@ impl<W: Write> TableReport<W> {
             "new peers",
             "ports",
             "unanswered",
-            "variance",
+            "largest variance",
             "verdict",
         ]);
         for (address, summary) in sources.into_iter().take(LISTED) {
@@ -179,7 +179,7 @@ impl<W: Write> TableReport<W> {
         if let Some((start, end)) = &self.span {
             write!(self.out, " from {start} to {end}")?;
         }
-        writeln!(self.out, ", {alerts} alerts")?;
+        writeln!(self.out, "; alerts: {alerts}")?;
         write!(self.out, "{} frames = {} counted", frames.seen, frames.counted)?;
         let ignored = Ignored::ALL.map(|reason| ("ignored", reason.name(), frames.ignored[reason as usize]));
         let lost = Lost::ALL.map(|reason| ("lost", reason.name(), frames.lost[reason as usize]));

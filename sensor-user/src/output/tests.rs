@@ -151,7 +151,7 @@ fn the_report_tells_alerts_sources_and_the_frame_budget() {
         "resolved torrent: 10.0.0.5 opened 200 new connections (coverage 50.00 %)",
         "Sources by new connections, 1 of 1",
         "10.0.0.5 200 200 in 10 s 190 180 75 % - torrent",
-        "2 intervals from 2023-11-14T22:13:20.000Z to 2023-11-14T22:13:40.000Z, 1 alerts",
+        "2 intervals from 2023-11-14T22:13:20.000Z to 2023-11-14T22:13:40.000Z; alerts: 1",
         "10 frames = 7 counted + 3 ignored (fragment)",
     ];
     for part in expected {

@@ -56,3 +56,27 @@ fn what_comes_before_and_after_a_cut_is_used() {
     let [failure] = &failures[..] else { panic!("{failures:?} must be one failure") };
     assert!(failure.starts_with("it ends inside frame 4"), "{failure}");
 }
+
+#[test]
+fn years_between_two_files_are_few_intervals() {
+    let years = 20 * 365 * 86_400;
+    let (out, totals, _) = replayed(&[&capture(1000, 30), &capture(1000 + years, 30)]);
+    assert_eq!(totals.frames.seen, 62);
+    // 3 busy intervals, a full window of 30 and what is left of the last one, the years, 3 busy intervals.
+    assert!((37..=39).contains(&totals.intervals), "{out}");
+    assert_eq!(out.lines().count() as u64, totals.intervals + 1);
+}
+
+#[test]
+fn what_a_source_opened_is_in_the_interval_of_the_capture() {
+    let mut capture = PcapBuilder::new(Order::Big, true, 1);
+    for port in 1..=5 {
+        capture.frame(12 * SECOND + port, &udp("10.0.0.1:999", &format!("192.0.2.1:{port}")));
+    }
+    let (out, ..) = replayed(&[&capture.bytes]);
+    let first: serde_json::Value = serde_json::from_str(out.lines().next().expect("a line")).unwrap();
+    assert_eq!(first["time"], "1970-01-01T00:00:12.000Z");
+    assert_eq!(first["sources"][0]["source"], "10.0.0.1");
+    assert_eq!(first["sources"][0]["new_connections"], 5);
+    assert_eq!(first["sources"][0]["new_ports"], 5);
+}
