@@ -32,7 +32,7 @@ const OPERATORS: [[u8; 2]; 9] =
 const HOSTS: u16 = 60;
 /// Bytes of a request, and of the answer to it at least and at most.
 const REQUEST: usize = 420;
-const ANSWER: [usize; 2] = [2_000, 90_000];
+const ANSWER: [usize; 2] = [2_000, 30_000];
 /// How long a page is read.
 const READING: Duration = Duration::from_millis(2500);
 

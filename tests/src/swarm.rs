@@ -9,6 +9,7 @@ mod bencode;
 mod dht;
 mod peer;
 mod tracker;
+mod utp;
 
 use std::{
     collections::BTreeSet,

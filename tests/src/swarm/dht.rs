@@ -1,5 +1,5 @@
 //! DHT nodes (BEP 5): one socket per port stands for the nodes on that port of every address, and answers
-//! from the address that was asked.
+//! from the address that was asked. Real clients speak uTP on the same port, and so do these.
 
 use std::{
     io,
@@ -21,6 +21,7 @@ use tokio::{io::Interest, net::UdpSocket};
 use super::{
     bencode,
     bencode::{Value, compact_one},
+    utp,
 };
 use crate::service::detach;
 
@@ -48,7 +49,8 @@ pub fn serve(port: u16, members: Arc<Vec<SocketAddrV4>>) -> Result<()> {
         loop {
             let Ok(query) = socket.async_io(Interest::READABLE, || receive(&socket)).await else { continue };
             asked += 1;
-            if let Some(text) = answer(&query, &members, asked) {
+            let utp = || utp::answer(&query.text).map(Vec::from);
+            if let Some(text) = answer(&query, &members, asked).or_else(utp) {
                 // A full socket loses the answer, as UDP does.
                 let _ = socket.async_io(Interest::WRITABLE, || send(&socket, &query, &text)).await;
             }
