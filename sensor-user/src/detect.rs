@@ -1,9 +1,29 @@
 //! Detectors: one file per rule, fed by observations and intervals, without I/O and without a clock.
+//!
+//! [`Detectors`] owns them in the order of their power to explain: a scan is looked for first, then
+//! torrents, and the burst rule comes last and speaks only of what neither explains. Each is told what
+//! [`Firing`] holds at that moment, and none knows the others.
 
-use std::net::IpAddr;
+pub mod fanout;
+pub mod scan;
+pub mod settings;
+pub mod torrent;
+pub mod trace;
 
+mod cusum;
+mod decay;
+mod ports;
+mod sources;
+#[cfg(test)]
+mod synthetic;
+
+use std::{collections::HashMap, net::IpAddr};
+
+use foldhash::fast::RandomState;
+
+use self::{fanout::Fanout, scan::Scan, settings::Settings, torrent::Torrent, trace::Step};
 use crate::{
-    alert::{AlertKind, Finding},
+    alert::{AlertKind, AlertState, Finding},
     clock::Timestamp,
     interval::Interval,
     observation::Observation,
@@ -22,11 +42,148 @@ pub trait Detector: Send {
     fn observe(&mut self, observation: &Observation);
 
     /// Decides as of `now`, adding what begins or ceases to hold.
-    fn advance(&mut self, now: Timestamp, findings: &mut Vec<Finding>);
+    fn advance(&mut self, now: Timestamp, firing: &Firing, findings: &mut Vec<Finding>);
 
     /// Decides on a complete interval.
-    fn close_interval(&mut self, interval: &Interval, findings: &mut Vec<Finding>);
+    fn close_interval(&mut self, interval: &Interval, firing: &Firing, findings: &mut Vec<Finding>);
 
-    /// The current score of a source, 0 to 1; 0 for one it does not know.
+    /// The score of a source as of the last [`advance`](Self::advance), 0 to 1; 0 for one it does not
+    /// know. One half and more means that the source is named.
     fn score(&self, source: IpAddr) -> f64;
+
+    /// What it holds in memory, and what it had to forget.
+    fn usage(&self) -> Usage;
+}
+
+/// The memory of one detector.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Sources it keeps state of.
+    pub sources: usize,
+    /// Bytes of that state, without the allocator's overhead.
+    pub bytes: usize,
+    /// Sources forgotten because they were idle, ever.
+    pub evicted_idle: u64,
+    /// Sources forgotten because the table was full, ever. Anything but 0 means that the capacity is
+    /// too small or that source addresses are forged.
+    pub evicted_full: u64,
+}
+
+/// Which sources are named at this moment, and as what.
+#[derive(Clone, Debug, Default)]
+pub struct Firing(HashMap<IpAddr, u8, RandomState>);
+
+impl Firing {
+    /// Whether `source` is named as `kind`.
+    #[must_use]
+    pub fn is(&self, source: IpAddr, kind: AlertKind) -> bool {
+        self.0.get(&source).is_some_and(|kinds| kinds & bit(kind) != 0)
+    }
+
+    /// Every source with every kind that it is named as, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (IpAddr, AlertKind)> + '_ {
+        self.0.iter().flat_map(|(source, kinds)| {
+            AlertKind::ALL.into_iter().filter(move |kind| kinds & bit(*kind) != 0).map(|kind| (*source, kind))
+        })
+    }
+
+    fn apply(&mut self, finding: &Finding) {
+        let kinds = self.0.entry(finding.source).or_default();
+        match finding.state {
+            AlertState::Firing => *kinds |= bit(finding.kind),
+            AlertState::Resolved => *kinds &= !bit(finding.kind),
+        }
+        if *kinds == 0 {
+            self.0.remove(&finding.source);
+        }
+    }
+}
+
+const fn bit(kind: AlertKind) -> u8 {
+    1 << kind as u8
+}
+
+/// All detectors, asked in order.
+pub struct Detectors {
+    scan: Scan,
+    torrent: Torrent,
+    fanout: Fanout,
+    firing: Firing,
+}
+
+impl Detectors {
+    /// Detectors that have seen nothing.
+    #[must_use]
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            scan: Scan::new(settings),
+            torrent: Torrent::new(settings),
+            fanout: Fanout::new(settings),
+            firing: Firing::default(),
+        }
+    }
+
+    /// Learns one thing.
+    pub fn observe(&mut self, observation: &Observation) {
+        self.scan.observe(observation);
+        self.torrent.observe(observation);
+    }
+
+    /// Decides as of `now`, the end of a drain, adding what begins or ceases to hold.
+    pub fn advance(&mut self, now: Timestamp, findings: &mut Vec<Finding>) {
+        self.ask(findings, |detector, firing, findings| detector.advance(now, firing, findings));
+    }
+
+    /// Decides on a complete interval, adding what begins or ceases to hold.
+    pub fn close_interval(&mut self, interval: &Interval, findings: &mut Vec<Finding>) {
+        self.ask(findings, |detector, firing, findings| detector.close_interval(interval, firing, findings));
+    }
+
+    /// The score of `source` in the detector of `kind`, 0 to 1.
+    #[must_use]
+    pub fn score(&self, kind: AlertKind, source: IpAddr) -> f64 {
+        match kind {
+            AlertKind::Torrent => self.torrent.score(source),
+            AlertKind::Scan => self.scan.score(source),
+            AlertKind::Fanout => self.fanout.score(source),
+        }
+    }
+
+    /// Who is named at this moment.
+    #[must_use]
+    pub const fn firing(&self) -> &Firing {
+        &self.firing
+    }
+
+    /// Memory by detector.
+    #[must_use]
+    pub fn usage(&self) -> [(AlertKind, Usage); 3] {
+        let each: [&dyn Detector; 3] = [&self.scan, &self.torrent, &self.fanout];
+        each.map(|detector| (detector.kind(), detector.usage()))
+    }
+
+    /// Records from now on every step of the torrent detector about `source`; see [`Self::take_steps`].
+    pub fn trace(&mut self, source: IpAddr) {
+        self.torrent.trace(source);
+    }
+
+    /// The steps recorded since the last call, in the order of time.
+    pub fn take_steps(&mut self) -> Vec<Step> {
+        self.torrent.take_steps()
+    }
+
+    fn ask(
+        &mut self,
+        findings: &mut Vec<Finding>,
+        mut question: impl FnMut(&mut dyn Detector, &Firing, &mut Vec<Finding>),
+    ) {
+        let in_order: [&mut dyn Detector; 3] = [&mut self.scan, &mut self.torrent, &mut self.fanout];
+        for detector in in_order {
+            let known = findings.len();
+            question(detector, &self.firing, findings);
+            for finding in &findings[known..] {
+                self.firing.apply(finding);
+            }
+        }
+    }
 }

@@ -1,0 +1,261 @@
+//! Bursts of new connections that nothing else explains: far over a floor, and far over what the source
+//! itself did before.
+//!
+//! This is the variance rule made honest. The count is of connections that the source opened, per
+//! interval; the baseline is the mean and variance that the *previous* interval closed with, so that a
+//! burst never raises its own threshold; and the deviation is never taken for less than that of a Poisson
+//! process with the same mean, so that a quiet source is not judged by a variance of nothing.
+//!
+//!     threshold = max(floor, mean + 6·max(√variance, √mean)) × sensitivity
+//!
+//! Without a baseline (the sensor has just started) the floor is five times as high, and the burst is
+//! taken back when the baseline turns out to be just that; a source that first appears later has the
+//! baseline of silence, because it would have been seen. Sources that are named as scanner or torrent host
+//! are left to those alerts.
+
+use std::{collections::HashMap, net::IpAddr, time::Duration};
+
+use foldhash::fast::RandomState;
+use serde_json::json;
+
+use super::{
+    Detector, Firing, Usage,
+    cusum::score,
+    settings::{Sensitivity, Settings},
+};
+use crate::{
+    alert::{AlertKind, AlertState, Finding},
+    clock::Timestamp,
+    interval::{Interval, SourceInterval},
+    observation::Observation,
+};
+
+/// No burst below this many new connections in an interval: a browser that opens a page with its ads
+/// makes 30 to 60 in ten seconds.
+const FLOOR: f64 = 100.0;
+/// Nor below this many a second over the interval.
+const FLOOR_PER_SECOND: f64 = 10.0;
+/// Standard deviations over the mean.
+const DEVIATIONS: f64 = 6.0;
+/// Intervals after the start in which a source without baseline is judged by a higher floor ...
+const COLD_INTERVALS: u32 = 3;
+/// ... higher by this factor.
+const COLD: f64 = 5.0;
+/// Intervals in a row below the threshold after which a burst is over.
+const QUIET_INTERVALS: u32 = 2;
+/// After this long a burst is the new habit of its source.
+const NEW_HABIT: Duration = Duration::from_secs(1_800);
+
+/// What a source did before.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Baseline {
+    mean: Option<f64>,
+    variance: Option<f64>,
+}
+
+/// A burst under way.
+#[derive(Clone, Copy, Debug)]
+struct Burst {
+    since: Timestamp,
+    threshold: f64,
+    score: f64,
+    peak: u64,
+    quiet: u32,
+    /// Called without a baseline.
+    cold: bool,
+}
+
+/// The detector of kind `fanout`.
+#[derive(Debug)]
+pub struct Fanout {
+    sensitivity: Sensitivity,
+    baselines: HashMap<IpAddr, Baseline, RandomState>,
+    bursts: HashMap<IpAddr, Burst, RandomState>,
+    intervals: u32,
+}
+
+impl Fanout {
+    /// A detector that has seen nothing.
+    #[must_use]
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            sensitivity: settings.sensitivity,
+            baselines: HashMap::default(),
+            bursts: HashMap::default(),
+            intervals: 0,
+        }
+    }
+
+    fn baseline(&self, source: IpAddr) -> Baseline {
+        let silence = Baseline { mean: Some(0.0), variance: Some(0.0) };
+        let unknown = Baseline { mean: None, variance: None };
+        let absent = if self.intervals >= COLD_INTERVALS { silence } else { unknown };
+        self.baselines.get(&source).copied().unwrap_or(absent)
+    }
+
+    fn judge(&mut self, of: &SourceInterval, interval: &Interval, explained: bool) -> Option<Finding> {
+        let baseline = self.baseline(of.source);
+        let threshold = threshold(&baseline, interval.seconds, self.sensitivity);
+        if let Some(burst) = self.bursts.get_mut(&of.source) {
+            burst.peak = burst.peak.max(of.new_connections);
+            let below = (of.new_connections as f64) < burst.threshold;
+            burst.quiet = if below { burst.quiet + 1 } else { 0 };
+            let burst = *burst;
+            let settled = burst.cold && self.intervals >= COLD_INTERVALS;
+            let reason = if explained {
+                "explained by another alert"
+            } else if burst.quiet >= QUIET_INTERVALS {
+                "over"
+            } else if settled && (of.new_connections as f64) < threshold {
+                "its habit"
+            } else if interval.end.since(burst.since) >= NEW_HABIT {
+                "the new habit"
+            } else {
+                return None;
+            };
+            self.bursts.remove(&of.source);
+            return Some(resolved(of.source, &burst, reason, interval));
+        }
+        if explained || (of.new_connections as f64) < threshold {
+            return None;
+        }
+        let score = score(of.new_connections as f64, threshold);
+        let burst = Burst {
+            since: interval.end,
+            threshold,
+            score,
+            peak: of.new_connections,
+            quiet: 0,
+            cold: baseline.mean.is_none(),
+        };
+        self.bursts.insert(of.source, burst);
+        Some(firing(of, &baseline, &burst, interval))
+    }
+
+    /// Bursts of sources that the interval no longer lists are over.
+    fn close_absent(&mut self, interval: &Interval, findings: &mut Vec<Finding>) {
+        if self.bursts.is_empty() {
+            return;
+        }
+        let mut absent: Vec<IpAddr> = self.bursts.keys().copied().collect();
+        absent.retain(|source| interval.sources.iter().all(|of| of.source != *source));
+        for source in absent {
+            if let Some(burst) = self.bursts.remove(&source) {
+                findings.push(resolved(source, &burst, "over", interval));
+            }
+        }
+    }
+}
+
+impl Detector for Fanout {
+    fn kind(&self) -> AlertKind {
+        AlertKind::Fanout
+    }
+
+    fn observe(&mut self, _: &Observation) {}
+
+    fn advance(&mut self, _: Timestamp, _: &Firing, _: &mut Vec<Finding>) {}
+
+    fn close_interval(&mut self, interval: &Interval, firing: &Firing, findings: &mut Vec<Finding>) {
+        for of in &interval.sources {
+            let explained = firing.is(of.source, AlertKind::Torrent) || firing.is(of.source, AlertKind::Scan);
+            findings.extend(self.judge(of, interval, explained));
+        }
+        self.close_absent(interval, findings);
+        self.baselines.clear();
+        self.baselines.extend(
+            interval.sources.iter().map(|of| (of.source, Baseline { mean: of.mean, variance: of.variance })),
+        );
+        self.intervals = self.intervals.saturating_add(1);
+    }
+
+    fn score(&self, source: IpAddr) -> f64 {
+        self.bursts.get(&source).map_or(0.0, |burst| burst.score)
+    }
+
+    fn usage(&self) -> Usage {
+        let bytes = self.baselines.len() * size_of::<(IpAddr, Baseline)>()
+            + self.bursts.len() * size_of::<(IpAddr, Burst)>();
+        Usage { sources: self.baselines.len(), bytes, ..Usage::default() }
+    }
+}
+
+/// New connections in an interval of `seconds` from which on they are a burst.
+fn threshold(baseline: &Baseline, seconds: f64, sensitivity: Sensitivity) -> f64 {
+    let floor = FLOOR.max(FLOOR_PER_SECOND * seconds);
+    let least = match baseline.mean {
+        None => COLD * floor,
+        Some(mean) => {
+            let deviation = baseline.variance.unwrap_or(0.0).max(mean).max(0.0).sqrt();
+            floor.max(mean + DEVIATIONS * deviation)
+        }
+    };
+    least * sensitivity.factor()
+}
+
+fn firing(of: &SourceInterval, baseline: &Baseline, burst: &Burst, interval: &Interval) -> Finding {
+    let before = match (baseline.mean, baseline.variance) {
+        (Some(mean), Some(variance)) => {
+            format!("its mean is {mean:.1} with deviation {:.1}", variance.sqrt())
+        }
+        (Some(mean), None) => format!("its mean is {mean:.1}"),
+        (None, _) => "it has no baseline yet".to_owned(),
+    };
+    Finding {
+        time: interval.end,
+        kind: AlertKind::Fanout,
+        source: of.source,
+        state: AlertState::Firing,
+        score: burst.score,
+        evidence: json!({
+            "new_connections": of.new_connections,
+            "seconds": interval.seconds,
+            "per_second": of.new_connections as f64 / interval.seconds,
+            "threshold": burst.threshold,
+            "mean": baseline.mean,
+            "variance": baseline.variance,
+            "deviations": DEVIATIONS,
+            "tcp": of.new_tcp,
+            "udp": of.new_udp,
+            "new_peers": of.new_peers,
+            "new_ports": of.new_ports,
+            "unanswered_ratio": of.unanswered_ratio(),
+        }),
+        summary: format!(
+            "{} opened {} new connections in {:.0} s to {} new peers on {} ports, {:.0} % unanswered; {before}, the \
+             threshold {:.0}: unexplained burst",
+            of.source,
+            of.new_connections,
+            interval.seconds,
+            of.new_peers,
+            of.new_ports,
+            100.0 * of.unanswered_ratio().unwrap_or(0.0),
+            burst.threshold,
+        ),
+    }
+}
+
+fn resolved(source: IpAddr, burst: &Burst, reason: &str, interval: &Interval) -> Finding {
+    let seconds = interval.end.since(burst.since).as_secs();
+    Finding {
+        time: interval.end,
+        kind: AlertKind::Fanout,
+        source,
+        state: AlertState::Resolved,
+        score: 0.0,
+        evidence: json!({
+            "since": burst.since.to_string(),
+            "seconds": seconds,
+            "peak": burst.peak,
+            "threshold": burst.threshold,
+            "reason": reason,
+        }),
+        summary: format!(
+            "{source} is below {:.0} new connections an interval after {seconds} s with at most {}: burst {reason}",
+            burst.threshold, burst.peak,
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests;

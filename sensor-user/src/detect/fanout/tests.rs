@@ -1,0 +1,125 @@
+//! When a burst is called, and when it is not.
+
+use std::{net::IpAddr, time::Duration};
+
+use super::{Baseline, threshold};
+use crate::{
+    alert::{AlertKind, AlertState, Finding},
+    detect::{
+        Detectors,
+        settings::{Sensitivity, Settings},
+        synthetic::{HOST, START, Swarm, Traffic, run},
+    },
+    interval::{Interval, SourceInterval},
+};
+
+fn source(source: IpAddr, new_connections: u64, before: Option<(f64, f64)>) -> SourceInterval {
+    SourceInterval {
+        source,
+        new_connections,
+        new_tcp: new_connections,
+        new_udp: 0,
+        new_peers: new_connections,
+        new_ports: 1,
+        answered: new_connections,
+        refused: 0,
+        unreachable: 0,
+        mid_stream: 0,
+        active_trifectas: new_connections,
+        trifecta_packets_variance: None,
+        mean: before.map(|(mean, _)| mean),
+        variance: before.map(|(_, variance)| variance),
+        bytes_out: 0,
+        bytes_in: 0,
+        packets_out: 0,
+        packets_in: 0,
+        torrent_score: 0.0,
+    }
+}
+
+/// Closes one interval of ten seconds for each entry: new connections, and the statistics that the
+/// interval closed with.
+fn close(detectors: &mut Detectors, history: &[(u64, Option<(f64, f64)>)]) -> Vec<(usize, Finding)> {
+    let mut all = Vec::new();
+    for (number, (new, statistics)) in history.iter().enumerate() {
+        let start = START.plus(Duration::from_secs(number as u64 * 10));
+        let end = start.plus(Duration::from_secs(10));
+        let sources = vec![source(HOST, *new, *statistics)];
+        let mut findings = Vec::new();
+        detectors.close_interval(
+            &Interval { start, end, seconds: 10.0, sources, frames: Vec::new() },
+            &mut findings,
+        );
+        all.extend(findings.into_iter().map(|finding| (number, finding)));
+    }
+    all
+}
+
+fn states(history: &[(u64, Option<(f64, f64)>)]) -> Vec<(usize, AlertState)> {
+    let all = close(&mut Detectors::new(&Settings::default()), history);
+    all.into_iter().map(|(number, finding)| (number, finding.state)).collect()
+}
+
+const QUIET: (u64, Option<(f64, f64)>) = (5, Some((5.0, 4.0)));
+
+#[test]
+fn a_burst_fires_in_its_interval_and_resolves_when_it_is_over() {
+    let history = [QUIET, QUIET, QUIET, (500, Some((60.0, 15_000.0))), (6, None), (5, None), QUIET];
+    assert_eq!(states(&history), [(3, AlertState::Firing), (5, AlertState::Resolved)]);
+}
+
+#[test]
+fn a_burst_below_the_floor_is_none() {
+    assert_eq!(states(&[QUIET, QUIET, QUIET, (99, None)]), []);
+}
+
+#[test]
+fn a_busy_source_is_judged_by_its_own_deviation() {
+    let busy = (450, Some((450.0, 2_500.0)));
+    assert_eq!(states(&[busy, busy, busy, (749, None)]), []);
+    assert_eq!(states(&[busy, busy, busy, (750, None)]), [(3, AlertState::Firing)]);
+}
+
+#[test]
+fn a_gateway_that_was_busy_before_the_sensor_started_is_taken_back() {
+    let busy = (1_000, Some((1_000.0, 10_000.0)));
+    let states = states(&[busy, busy, busy, busy, busy]);
+    assert_eq!(states, [(0, AlertState::Firing), (3, AlertState::Resolved)]);
+}
+
+#[test]
+fn at_the_start_only_a_large_burst_counts() {
+    assert_eq!(states(&[(499, None)]), []);
+    assert_eq!(states(&[(500, None)]), [(0, AlertState::Firing)]);
+}
+
+#[test]
+fn the_deviation_is_never_taken_for_less_than_that_of_a_poisson_process() {
+    let steady = Baseline { mean: Some(400.0), variance: Some(0.0) };
+    assert_eq!(threshold(&steady, 10.0, Sensitivity::Normal), 520.0);
+}
+
+#[test]
+fn what_a_torrent_explains_is_no_burst_and_ends_one() {
+    let mut detectors = Detectors::new(&Settings::default());
+    let mut traffic = Traffic::new(1);
+    Swarm { from: 45.0, ..Swarm::default() }.play(&mut traffic);
+    let before = close(&mut detectors, &[QUIET, QUIET, QUIET, (500, None)]);
+    assert_eq!(before.len(), 1);
+    run(&mut detectors, &traffic.finish(), 1);
+    assert!(detectors.firing().is(HOST, AlertKind::Torrent));
+    let after = close(&mut detectors, &[(500, None), (500, None)]);
+    assert_eq!(after.len(), 1, "{after:?}");
+    assert_eq!(after[0].1.state, AlertState::Resolved);
+    assert_eq!(after[0].1.evidence["reason"], "explained by another alert");
+}
+
+#[test]
+fn the_sentence_has_the_numbers() {
+    let all = close(&mut Detectors::new(&Settings::default()), &[QUIET, QUIET, QUIET, (500, None)]);
+    assert_eq!(
+        all[0].1.summary,
+        "10.0.0.5 opened 500 new connections in 10 s to 500 new peers on 1 ports, 0 % unanswered; its mean is \
+         5.0 with deviation 2.0, the threshold 100: unexplained burst"
+    );
+}

@@ -1,0 +1,429 @@
+//! Scans: one port of many hosts, many ports of one host, or ports and hosts at random.
+//!
+//! The threshold random walk of Jung et al. (*Fast portscan detection using sequential hypothesis
+//! testing*, IEEE S&P 2004), kept not once by source but by what the contacts have in common: by port,
+//! by target, and over all ports that are no service. The first two compare with a client of services
+//! (four of five answer), the third with a torrent host (one of four answers), because torrents are the
+//! classic false alarm of scan detectors. A first contact of a trifecta is by definition another host on
+//! the same port, or another port of the same host, so that plain counts are counts of distinct targets.
+//!
+//! What is not a scan: UDP from a service's port (answers whose questions were not seen), the ports of
+//! traceroute, groups and broadcast, and UDP services of clients where no UDP answer was ever seen (a
+//! mirror of one direction).
+
+mod report;
+mod walk;
+
+#[cfg(test)]
+mod tests;
+
+use std::{net::IpAddr, time::Duration};
+
+use self::walk::{Rule, Tally, Walk};
+use super::{
+    Detector, Firing, Usage,
+    cusum::{Odds, score},
+    ports::{self, Role},
+    settings::{Sensitivity, Settings},
+    sources::{Sources, Tracked},
+};
+use crate::{
+    alert::{AlertKind, Finding},
+    clock::Timestamp,
+    flow::Protocol,
+    interval::Interval,
+    observation::{Contact, Observation, Opening, Outcome, Response, Trifecta},
+};
+
+/// Targets, or ports, that make a scan; a browser or a phone rarely fails at more in a row.
+const TARGETS: u32 = 15;
+/// Wald's error probabilities, those of Jung et al.
+const FALSE_ALARM: f64 = 0.01;
+const DETECTION: f64 = 0.99;
+/// The leak takes one failure back in this time: slower scans are not seen.
+const SLOWEST_SECONDS: f64 = 120.0;
+/// A scan is over when its last contact is this old.
+const HOLD_SECONDS: u32 = 180;
+/// A source is forgotten when it opened nothing for this long.
+const IDLE: Duration = Duration::from_secs(1_800);
+/// Ports and targets followed by source; the one with the least suspicion makes room.
+const PORTS: usize = 6;
+const TARGETS_FOLLOWED: usize = 3;
+/// Contacts kept by source as a sample.
+const SAMPLE: usize = 5;
+
+/// The three shapes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    /// One port of many hosts.
+    Horizontal,
+    /// Many ports of one host.
+    Vertical,
+    /// Anything else that nothing answers.
+    Random,
+}
+
+impl Shape {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Horizontal => "horizontal",
+            Self::Vertical => "vertical",
+            Self::Random => "random",
+        }
+    }
+}
+
+/// How contacts are judged that services answer, and those that only peers would.
+#[derive(Clone, Copy, Debug)]
+struct Rules {
+    service: Rule,
+    peer: Rule,
+}
+
+impl Rules {
+    fn new(sensitivity: Sensitivity) -> Self {
+        let rule = |benign, suspect, most_answered| {
+            let odds = Odds::new(benign, suspect);
+            Rule {
+                odds,
+                threshold: Odds::threshold(FALSE_ALARM, DETECTION) * sensitivity.factor(),
+                leak: odds.failure / SLOWEST_SECONDS,
+                most_answered,
+            }
+        };
+        // Of a service four in five answer, to a scan one in five (Jung et al.). Of the first contacts
+        // of torrent hosts 28 to 68 in a hundred were answered, of random scans at most 2.
+        Self { service: rule(0.8, 0.2, 0.4), peer: rule(0.25, 0.01, 0.06) }
+    }
+
+    fn of_port(&self, port: u16) -> &Rule {
+        match ports::service(port) {
+            None | Some(Role::Blockchain | Role::Delivery | Role::Tor) => &self.peer,
+            Some(_) => &self.service,
+        }
+    }
+}
+
+/// The contacts with one port, over TCP and UDP together: a browser whose QUIC is blocked fails at one
+/// and succeeds at the other.
+#[derive(Clone, Copy, Debug, Default)]
+struct PortWalk {
+    port: u16,
+    walk: Walk,
+}
+
+/// The contacts with one host.
+#[derive(Clone, Copy, Debug, Default)]
+struct TargetWalk {
+    target: Option<IpAddr>,
+    walk: Walk,
+}
+
+/// What a source is named for.
+#[derive(Clone, Copy, Debug)]
+struct Named {
+    since: Timestamp,
+    shape: Shape,
+    /// Second of the last contact of a decided walk.
+    last: u32,
+}
+
+/// What is kept of every source.
+#[derive(Debug, Default)]
+struct Source {
+    last: Timestamp,
+    ports: [PortWalk; PORTS],
+    targets: [TargetWalk; TARGETS_FOLLOWED],
+    random: Walk,
+    sample: [Option<(IpAddr, u16)>; SAMPLE],
+    sampled: u8,
+    /// Whether it waits in the list of sources to look at.
+    queued: bool,
+    named: Option<Named>,
+    score: f32,
+}
+
+impl Tracked for Source {
+    fn last_seen(&self) -> Timestamp {
+        self.last
+    }
+
+    fn pinned(&self) -> bool {
+        self.named.is_some()
+    }
+}
+
+impl Source {
+    /// The walk of a port, in the place of the least suspicious if it has none yet.
+    fn port(&mut self, port: u16) -> &mut Walk {
+        let at = self.ports.iter().position(|one| one.port == port).unwrap_or_else(|| {
+            let at = least_suspicious(self.ports.iter().map(|one| &one.walk));
+            self.ports[at] = PortWalk { port, walk: Walk::default() };
+            at
+        });
+        &mut self.ports[at].walk
+    }
+
+    /// The walk of a target, likewise.
+    fn target(&mut self, target: IpAddr) -> &mut Walk {
+        let at = self.targets.iter().position(|one| one.target == Some(target)).unwrap_or_else(|| {
+            let at = least_suspicious(self.targets.iter().map(|one| &one.walk));
+            self.targets[at] = TargetWalk { target: Some(target), walk: Walk::default() };
+            at
+        });
+        &mut self.targets[at].walk
+    }
+
+    fn contact(&mut self, trifecta: &Trifecta, second: u32, rules: &Rules) {
+        let port = trifecta.port;
+        self.port(port).contact(second, rules.of_port(port));
+        self.target(trifecta.responder).contact(second, &rules.service);
+        if ports::service(port).is_none() {
+            self.random.contact(second, &rules.peer);
+        }
+        self.sample[usize::from(self.sampled) % SAMPLE] = Some((trifecta.responder, port));
+        self.sampled = self.sampled.wrapping_add(1);
+    }
+
+    fn outcome(&mut self, trifecta: &Trifecta, second: u32, outcome: Outcome, rules: &Rules) {
+        let port = trifecta.port;
+        if let Some(one) = self.ports.iter_mut().find(|one| one.port == port) {
+            one.walk.outcome(second, outcome, rules.of_port(port));
+        }
+        if let Some(one) = self.targets.iter_mut().find(|one| one.target == Some(trifecta.responder)) {
+            one.walk.outcome(second, outcome, &rules.service);
+        }
+        if ports::service(port).is_none() {
+            self.random.outcome(second, outcome, &rules.peer);
+        }
+    }
+
+    /// Moves all walks to `second`; whether any may still change by itself.
+    fn settle(&mut self, second: u32, rules: &Rules) -> bool {
+        let mut open = false;
+        for one in &mut self.ports {
+            one.walk.settle(second, rules.of_port(one.port));
+            open |= !one.walk.is_empty();
+        }
+        for one in &mut self.targets {
+            one.walk.settle(second, &rules.service);
+            open |= !one.walk.is_empty();
+        }
+        self.random.settle(second, &rules.peer);
+        open | !self.random.is_empty()
+    }
+
+    /// Every walk as of now, with what its contacts have in common.
+    fn verdicts(&self, rules: &Rules) -> impl Iterator<Item = Verdict> {
+        let verdict = |shape, walk: &Walk, rule: &Rule, port, target| Verdict {
+            shape,
+            tally: walk.tally(rule),
+            onset: walk.onset,
+            last: walk.last,
+            rule: *rule,
+            port,
+            target,
+        };
+        let ports = self.ports.iter().map(move |one| {
+            verdict(Shape::Horizontal, &one.walk, rules.of_port(one.port), Some(one.port), None)
+        });
+        let targets = self
+            .targets
+            .iter()
+            .map(move |one| verdict(Shape::Vertical, &one.walk, &rules.service, None, one.target));
+        let random = verdict(Shape::Random, &self.random, &rules.peer, None, None);
+        ports.chain(targets).chain([random])
+    }
+}
+
+fn least_suspicious<'a>(walks: impl Iterator<Item = &'a Walk>) -> usize {
+    let least =
+        walks.enumerate().min_by(|(_, a), (_, b)| a.sum().total_cmp(&b.sum()).then(a.last.cmp(&b.last)));
+    least.map_or(0, |(at, _)| at)
+}
+
+/// One walk as it stands.
+#[derive(Clone, Copy, Debug)]
+struct Verdict {
+    shape: Shape,
+    tally: Tally,
+    onset: u32,
+    last: u32,
+    rule: Rule,
+    port: Option<u16>,
+    target: Option<IpAddr>,
+}
+
+impl Verdict {
+    /// The shapes that say what the contacts have in common go before the one that does not.
+    fn weight(&self) -> (bool, u32) {
+        (self.shape != Shape::Random, self.tally.decided())
+    }
+
+    /// Whether it is decided. A torrent host explains by itself that most do not answer, so that it takes
+    /// next to no answers at all to be called a scanner as well.
+    fn is_scan(&self, targets: u32, torrent: bool, rules: &Rules) -> bool {
+        let most = if torrent { rules.peer.most_answered } else { self.rule.most_answered };
+        self.tally.is_scan(targets, &Rule { most_answered: most, ..self.rule })
+            && !(torrent && self.shape == Shape::Random)
+    }
+
+    /// 0 to 1; below one half as long as there are too few targets.
+    fn score(&self, targets: u32) -> f64 {
+        let enough = (f64::from(self.tally.decided()) / f64::from(targets)).min(1.0);
+        score(self.tally.sum, self.rule.threshold) * enough
+    }
+}
+
+/// The detector of kind `scan`.
+#[derive(Debug)]
+pub struct Scan {
+    targets: u32,
+    rules: Rules,
+    sources: Sources<Source>,
+    /// Sources with something open or suspicious.
+    queue: Vec<IpAddr>,
+    orphans: Vec<IpAddr>,
+    udp_answered: bool,
+}
+
+impl Scan {
+    /// A detector that has seen nothing.
+    #[must_use]
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            targets: settings.sensitivity.scale(TARGETS),
+            rules: Rules::new(settings.sensitivity),
+            sources: Sources::new(settings.sources, IDLE),
+            queue: Vec::new(),
+            orphans: Vec::new(),
+            udp_answered: false,
+        }
+    }
+
+    fn contact(&mut self, contact: &Contact) {
+        if !self.is_evidence(contact) {
+            return;
+        }
+        let source = contact.trifecta.initiator;
+        let (state, evicted) = self.sources.entry(source);
+        if let Some((address, _)) = evicted.filter(|(_, state)| state.named.is_some()) {
+            self.orphans.push(address);
+        }
+        state.last = contact.time;
+        state.contact(&contact.trifecta, seconds(contact.time), &self.rules);
+        if !state.queued {
+            state.queued = true;
+            self.queue.push(source);
+        }
+    }
+
+    fn is_evidence(&self, contact: &Contact) -> bool {
+        let trifecta = &contact.trifecta;
+        if contact.opening != Opening::New
+            || !contact.direction.from_local()
+            || !ports::is_host(trifecta.responder)
+        {
+            return false;
+        }
+        if trifecta.protocol != Protocol::UDP {
+            return true;
+        }
+        let service = ports::service(trifecta.port);
+        let answers = ports::service(contact.initiator_port).is_some() && service.is_none();
+        let client = matches!(service, Some(Role::Web | Role::Resolver | Role::Time | Role::Call));
+        !answers && service != Some(Role::Traceroute) && (self.udp_answered || !client)
+    }
+
+    fn response(&mut self, response: &Response) {
+        let answered = response.outcome == Outcome::Answered;
+        self.udp_answered |= answered && response.trifecta.protocol == Protocol::UDP;
+        if let Some(state) = self.sources.get_mut(response.trifecta.initiator) {
+            state.outcome(&response.trifecta, seconds(response.time), response.outcome, &self.rules);
+        }
+    }
+
+    /// Looks at one source; whether it has to be looked at again.
+    fn judge(
+        &mut self,
+        address: IpAddr,
+        now: Timestamp,
+        firing: &Firing,
+        findings: &mut Vec<Finding>,
+    ) -> bool {
+        let Some(source) = self.sources.get_mut(address) else {
+            return false;
+        };
+        let open = source.settle(seconds(now), &self.rules);
+        let torrent = firing.is(address, AlertKind::Torrent);
+        let (mut verdict, mut last, mut highest) = (None::<Verdict>, 0, 0.0_f64);
+        for one in source.verdicts(&self.rules) {
+            highest = highest.max(one.score(self.targets));
+            if one.is_scan(self.targets, torrent, &self.rules) {
+                last = last.max(one.last);
+                verdict = verdict.filter(|best| best.weight() > one.weight()).or(Some(one));
+            }
+        }
+        let score =
+            if verdict.is_some() || source.named.is_some() { highest.max(0.5) } else { highest.min(0.49) };
+        source.score = single(score);
+        match (source.named, verdict) {
+            (None, Some(verdict)) => {
+                source.named = Some(Named { since: now, shape: verdict.shape, last });
+                findings.push(report::named(address, &verdict, &source.sample, self.targets, score, now));
+            }
+            (Some(named), _) => {
+                let last = named.last.max(last);
+                source.named = Some(Named { last, ..named });
+                if seconds(now).saturating_sub(last) > HOLD_SECONDS {
+                    *source = Source { last: source.last, ..Source::default() };
+                    findings.push(report::resolved(address, named.since, named.shape, now));
+                }
+            }
+            (None, None) => {}
+        }
+        source.queued = open || source.named.is_some();
+        source.queued
+    }
+}
+
+impl Detector for Scan {
+    fn kind(&self) -> AlertKind {
+        AlertKind::Scan
+    }
+
+    fn observe(&mut self, observation: &Observation) {
+        match observation {
+            Observation::Contact(contact) => self.contact(contact),
+            Observation::Response(response) => self.response(response),
+        }
+    }
+
+    fn advance(&mut self, now: Timestamp, firing: &Firing, findings: &mut Vec<Finding>) {
+        findings.extend(self.orphans.drain(..).map(|source| report::forgotten(source, now)));
+        let mut queue = std::mem::take(&mut self.queue);
+        queue.retain(|source| self.judge(*source, now, firing, findings));
+        self.queue = queue;
+        self.sources.sweep(now);
+    }
+
+    fn close_interval(&mut self, _: &Interval, _: &Firing, _: &mut Vec<Finding>) {}
+
+    fn score(&self, source: IpAddr) -> f64 {
+        self.sources.get(source).map_or(0.0, |source| source.score.into())
+    }
+
+    fn usage(&self) -> Usage {
+        self.sources.usage()
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "seconds fit until 2106")]
+const fn seconds(time: Timestamp) -> u32 {
+    (time.0 / 1_000_000_000) as u32
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "a score has few digits")]
+const fn single(value: f64) -> f32 {
+    value as f32
+}

@@ -1,0 +1,295 @@
+//! BitTorrent-like peer discovery, named from first contacts alone.
+//!
+//! The one event that carries nearly all the information is a first contact of a local host with an
+//! external address that it had no business with before, on a high port that hardly any other of its
+//! peers uses. Every such event is weighed by what is known of it (did it answer, which network, which
+//! socket, over both protocols) and added to a leaky sum, a sequential test in the manner of Page and
+//! Wald. When a sum passes its threshold, conditions on the peers of the window keep out what has the
+//! same rate but another shape: scans, services on one port, one operator's servers, servers.
+//!
+//! Three sums see three things: bursts, trickles, and conversations that were under way before the
+//! sensor saw them. docs/detection.md has the formulas, the source of every number, and the limits.
+//!
+//! Memory: a few words for every source, and candidates (about 12 KiB) only for sources that contacted a
+//! rare port in the last ten minutes, from a pool.
+
+mod ledger;
+mod peers;
+mod report;
+mod sockets;
+mod suspect;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+use std::{net::IpAddr, time::Duration};
+
+use self::{
+    ledger::{Ledger, Source},
+    suspect::{Named, Suspect, Test, WINDOW},
+    view::{Circumstances, Condition, View},
+};
+use super::{
+    Detector, Firing, Usage,
+    cusum::score,
+    ports::{self, Role},
+    settings::{Sensitivity, Settings},
+    trace::{Step, Trace},
+};
+use crate::{
+    alert::{AlertKind, Finding},
+    clock::Timestamp,
+    flow::Protocol,
+    interval::Interval,
+    networks::Direction,
+    observation::{Contact, Observation, Opening, Response},
+};
+
+/// A source stays named while this many peers count ...
+const HOLD_PEERS: u32 = 4;
+/// ... within this time; without them it is over.
+const HOLD: Duration = Duration::from_secs(180);
+
+/// The detector of kind `torrent`.
+#[derive(Debug)]
+pub struct Torrent {
+    sensitivity: Sensitivity,
+    ledger: Ledger,
+    trace: Trace,
+}
+
+impl Torrent {
+    /// A detector that has seen nothing.
+    #[must_use]
+    pub fn new(settings: &Settings) -> Self {
+        Self { sensitivity: settings.sensitivity, ledger: Ledger::new(settings), trace: Trace::default() }
+    }
+
+    /// Records every step about `source` from now on.
+    pub fn trace(&mut self, source: IpAddr) {
+        self.trace.follow(source);
+    }
+
+    /// The steps recorded since the last call.
+    pub fn take_steps(&mut self) -> Vec<Step> {
+        self.trace.take()
+    }
+
+    /// An outbound conversation whose opening was seen.
+    fn opened(&mut self, contact: &Contact) {
+        let (now, trifecta) = (contact.time, contact.trifecta);
+        let udp = trifecta.protocol == Protocol::UDP;
+        let (second, local_port) = (seconds(now), contact.initiator_port);
+        let source = self.ledger.source(trifecta.initiator);
+        source.last = now;
+        // What a privileged UDP port sends is an answer whose question was not seen.
+        let role = ports::service(trifecta.port).or((udp && local_port < 1024).then_some(Role::Service));
+        if role == Some(Role::Call) && udp {
+            source.note_stun(local_port, second);
+        }
+        if let Some(role) = role {
+            if contact.new_peer {
+                source.other.count(now, WINDOW);
+                source.roles.count(role, second);
+                self.popular_beside_rare(contact, udp);
+            }
+            return;
+        }
+        let damped = udp && (source.did_stun(local_port, second) || ports::service(local_port).is_some());
+        if contact.new_peer {
+            if let Some(suspect) = self.ledger.accuse(trifecta.initiator) {
+                suspect.new_peer(contact, damped, &mut self.trace);
+            }
+        } else if let Some(suspect) = self.ledger.suspect(trifecta.initiator) {
+            suspect.known_peer(contact, &mut self.trace);
+        }
+    }
+
+    /// A service's port contacted from a socket that also contacts rare ports is one of its ports.
+    fn popular_beside_rare(&mut self, contact: &Contact, udp: bool) {
+        if let Some(suspect) = self.ledger.suspect(contact.trifecta.initiator).filter(|_| udp)
+            && suspect.sockets.get(contact.initiator_port).is_some_and(|socket| socket.contacted > 0)
+        {
+            suspect.note_popular(contact.time);
+        }
+    }
+
+    /// A TCP conversation under way: which end opened it is an estimate that is not relied on.
+    fn standing(&mut self, contact: &Contact) {
+        let trifecta = contact.trifecta;
+        let (source, peer, local_port, port) = match contact.direction {
+            Direction::Outbound => {
+                (trifecta.initiator, trifecta.responder, contact.initiator_port, trifecta.port)
+            }
+            Direction::Inbound => {
+                (trifecta.responder, trifecta.initiator, trifecta.port, contact.initiator_port)
+            }
+            Direction::Internal | Direction::Transit => return,
+        };
+        if !ports::is_host(peer) {
+            return;
+        }
+        let second = seconds(contact.time);
+        let state = self.ledger.source(source);
+        state.last = contact.time;
+        if ports::service(local_port).or(ports::service(port)).is_some() {
+            state.roles.count_standing(second);
+            return;
+        }
+        if let Some(suspect) = self.ledger.accuse(source) {
+            suspect.standing(contact, peer, (local_port, port), &mut self.trace);
+        }
+    }
+
+    fn contact(&mut self, contact: &Contact) {
+        let trifecta = &contact.trifecta;
+        let transport = matches!(trifecta.protocol, Protocol::TCP | Protocol::UDP);
+        match (contact.direction, contact.opening) {
+            (Direction::Outbound, Opening::New) if transport && ports::is_host(trifecta.responder) => {
+                self.opened(contact);
+            }
+            (Direction::Inbound, Opening::New) if trifecta.protocol == Protocol::UDP => {
+                if let Some(suspect) = self.ledger.suspect(trifecta.responder) {
+                    suspect.sockets.used(trifecta.port, contact.time).note_client();
+                }
+            }
+            (_, Opening::MidStream) if trifecta.protocol == Protocol::TCP => self.standing(contact),
+            _ => {}
+        }
+    }
+
+    fn response(&mut self, response: &Response) {
+        if response.direction != Direction::Outbound {
+            return;
+        }
+        let (initiator, peer, port) =
+            (response.trifecta.initiator, response.trifecta.responder, response.trifecta.port);
+        if let Some(source) = self.ledger.known(initiator) {
+            source.answered = source.answered.saturating_add(1);
+        }
+        if let Some(suspect) = self.ledger.suspect(initiator) {
+            suspect.outcome(response.time, peer, port, response.outcome, &mut self.trace);
+        }
+    }
+}
+
+impl Detector for Torrent {
+    fn kind(&self) -> AlertKind {
+        AlertKind::Torrent
+    }
+
+    fn observe(&mut self, observation: &Observation) {
+        match observation {
+            Observation::Contact(contact) => self.contact(contact),
+            Observation::Response(response) => self.response(response),
+        }
+    }
+
+    fn advance(&mut self, now: Timestamp, firing: &Firing, findings: &mut Vec<Finding>) {
+        findings.extend(self.ledger.take_orphans().map(|source| report::forgotten(source, now)));
+        let Self { sensitivity, ledger, trace } = self;
+        ledger.each_suspect(|suspect, source| {
+            suspect.settle(now, trace);
+            suspect.busy = source.busy(now);
+            let scanner = firing.is(suspect.source, AlertKind::Scan);
+            decide(suspect, source, *sensitivity, scanner, now, findings, trace);
+            !suspect.is_stale(now)
+        });
+        ledger.sweep(now);
+    }
+
+    fn close_interval(&mut self, _: &Interval, _: &Firing, _: &mut Vec<Finding>) {}
+
+    fn score(&self, source: IpAddr) -> f64 {
+        self.ledger.peek(source).map_or(0.0, |suspect| suspect.score)
+    }
+
+    fn usage(&self) -> Usage {
+        self.ledger.usage()
+    }
+}
+
+/// Names a suspect, or ceases to, or leaves it as it is.
+fn decide(
+    suspect: &mut Suspect,
+    source: &Source,
+    sensitivity: Sensitivity,
+    scanner: bool,
+    now: Timestamp,
+    findings: &mut Vec<Finding>,
+    trace: &mut Trace,
+) {
+    let factor = sensitivity.factor() * suspect.busy;
+    let sums = Test::ALL.map(|test| suspect.sums[test as usize].cusum.value());
+    let highest = Test::ALL.map(|test| score(sums[test as usize], test.threshold() * factor));
+    let highest = highest.into_iter().fold(0.0, f64::max);
+    if let Some(named) = suspect.named {
+        let held = View::of(&suspect.peers, now.minus(HOLD), now, |_| true);
+        suspect.score = highest.max(0.5);
+        if held.peers < HOLD_PEERS && now.since(named.since) >= HOLD {
+            findings.push(report::resolved(suspect, named, &held, now));
+            suspect.acquit();
+            suspect.score = 0.0;
+        }
+        return;
+    }
+    suspect.barred = None;
+    let mut verdict = None;
+    for test in Test::ALL {
+        let threshold = test.threshold() * factor;
+        if sums[test as usize] < threshold {
+            continue;
+        }
+        let (view, conditions) = look(suspect, source, test, sensitivity, scanner, now);
+        match conditions.iter().find(|condition| !condition.met) {
+            None => {
+                verdict = Some((test, threshold, view, conditions));
+                break;
+            }
+            Some(failed) => suspect.barred = suspect.barred.or(Some(failed.name)),
+        }
+    }
+    // Below one half as long as a condition bars it: the score and the alert never contradict.
+    suspect.score = if verdict.is_some() { highest } else { highest.min(0.49) };
+    if trace.wants(suspect.source) && (verdict.is_some() || suspect.barred.is_some()) {
+        trace.record(report::decision(suspect, verdict.as_ref().map(|(test, ..)| *test), now));
+    }
+    if let Some((test, threshold, view, conditions)) = verdict {
+        suspect.named = Some(Named { since: now, test });
+        findings.push(report::named(suspect, &source.roles, test, threshold, &view, &conditions, now));
+    }
+}
+
+fn look(
+    suspect: &Suspect,
+    source: &Source,
+    test: Test,
+    sensitivity: Sensitivity,
+    scanner: bool,
+    now: Timestamp,
+) -> (View, Vec<Condition>) {
+    let socket = suspect.sockets.busiest();
+    let socket = socket.map_or((0, 0), |socket| (u32::from(socket.clients), u32::from(socket.contacted)));
+    let mut around = Circumstances {
+        sensitivity,
+        rare_share: suspect.rare_share(now),
+        ever_answered: source.answered > 0,
+        socket,
+        scanner,
+    };
+    let since = now.minus(test.window());
+    if test == Test::Standing {
+        let view = View::of(&suspect.peers, since, now, view::standing);
+        let services = f64::from(source.roles.standing());
+        around.rare_share = f64::from(view.peers) / (f64::from(view.peers) + services).max(1.0);
+        return (view, view::standing_conditions(&view, &around));
+    }
+    let view = View::of(&suspect.peers, since, now, view::opened);
+    (view, view::conditions(&view, &around))
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "seconds fit until 2106")]
+const fn seconds(time: Timestamp) -> u32 {
+    (time.0 / 1_000_000_000) as u32
+}

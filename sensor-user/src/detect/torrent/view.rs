@@ -1,0 +1,182 @@
+//! What the candidates of a window have in common, and the conditions that an alert must meet.
+
+use super::peers::{Answer, CANDIDATES, Candidate, Peers, Weighing};
+use crate::{
+    clock::Timestamp,
+    detect::{ports, settings::Sensitivity},
+    flow::Protocol,
+};
+
+/// A contact this old has had its chance of a first answer.
+const RIPE: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// The candidates that count in one window, in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct View {
+    /// Peers.
+    pub peers: u32,
+    /// Trifectas with them.
+    pub trifectas: u32,
+    /// Distinct ports of them.
+    pub ports: u32,
+    /// Distinct networks of them.
+    pub networks: u32,
+    /// Peers first contacted over UDP.
+    pub udp: u32,
+    /// Peers tried over both TCP and UDP.
+    pub both_protocols: u32,
+    /// Peers contacted a second or more ago.
+    pub ripe: u32,
+    /// Of the ripe ones, those that answered.
+    pub answered: u32,
+    /// Of the ripe ones, those that refused.
+    pub refused: u32,
+    /// Of the ripe ones, those that an ICMP error spoke of.
+    pub unreachable: u32,
+    /// First contact of the oldest.
+    pub since: Timestamp,
+}
+
+impl View {
+    /// Of all candidates that are `wanted` and not older than `since`.
+    pub fn of(peers: &Peers, since: Timestamp, now: Timestamp, wanted: impl Fn(&Candidate) -> bool) -> Self {
+        let mut view = Self { since: now, ..Self::default() };
+        let (mut ports, mut networks) = ([0u16; CANDIDATES], [0u64; CANDIDATES]);
+        for candidate in peers.iter().filter(|one| one.counts() && one.time >= since && wanted(one)) {
+            let at = view.peers as usize;
+            ports[at] = candidate.port;
+            networks[at] = ports::network(candidate.peer);
+            view.add(candidate, now);
+        }
+        view.ports = distinct(&mut ports[..view.peers as usize]);
+        view.networks = distinct(&mut networks[..view.peers as usize]);
+        view
+    }
+
+    fn add(&mut self, candidate: &Candidate, now: Timestamp) {
+        self.peers += 1;
+        self.trifectas += u32::from(candidate.trifectas);
+        self.udp += u32::from(candidate.protocol == Protocol::UDP);
+        self.both_protocols += u32::from(candidate.both_protocols);
+        self.since = self.since.min(candidate.time);
+        if now.since(candidate.time) >= RIPE {
+            self.ripe += 1;
+            match candidate.answer {
+                Answer::Answered | Answer::Standing => self.answered += 1,
+                Answer::Refused => self.refused += 1,
+                Answer::Unreachable => self.unreachable += 1,
+                Answer::Pending | Answer::Silent => {}
+            }
+        }
+    }
+
+    /// Share of the ripe peers that answered; none without one.
+    #[must_use]
+    pub fn answered_share(&self) -> Option<f64> {
+        (self.ripe > 0).then(|| f64::from(self.answered) / f64::from(self.ripe))
+    }
+
+    fn per_peer(&self, count: u32) -> f64 {
+        if self.peers == 0 { 0.0 } else { f64::from(count) / f64::from(self.peers) }
+    }
+}
+
+fn distinct<T: Ord + Copy>(values: &mut [T]) -> u32 {
+    values.sort_unstable();
+    let changes = values.windows(2).filter(|pair| pair[0] != pair[1]).count();
+    u32::try_from(changes + usize::from(!values.is_empty())).expect("a window is small")
+}
+
+/// One condition, as it stood when looked at.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Condition {
+    /// What it keeps out, by name.
+    pub name: &'static str,
+    /// The measured value.
+    pub value: f64,
+    /// What the value is held against.
+    pub limit: f64,
+    /// Whether it is met.
+    pub met: bool,
+}
+
+impl Condition {
+    fn at_least(name: &'static str, value: f64, limit: f64) -> Self {
+        Self { name, value, limit, met: value >= limit }
+    }
+
+    fn at_most(name: &'static str, value: f64, limit: f64) -> Self {
+        Self { name, value, limit, met: value <= limit }
+    }
+}
+
+/// What the conditions need to know beside the window.
+#[derive(Clone, Copy, Debug)]
+pub struct Circumstances {
+    /// How much evidence is wanted.
+    pub sensitivity: Sensitivity,
+    /// Share of the peers on high ports whose port is rare with this source, 0 to 1.
+    pub rare_share: f64,
+    /// Whether anything that the source ever opened was answered.
+    pub ever_answered: bool,
+    /// External clients of the UDP socket that contacted the most peers, and how many it contacted.
+    pub socket: (u32, u32),
+    /// Whether the source is named a scanner.
+    pub scanner: bool,
+}
+
+/// The conditions for opened conversations. The limits are one third to two thirds of what the measured
+/// torrent hosts show (see docs/detection.md).
+#[must_use]
+pub fn conditions(view: &View, around: &Circumstances) -> Vec<Condition> {
+    let mut list = shape(view, around);
+    list.push(Condition::at_least("web or fixed-port client", around.rare_share, 0.6));
+    let answered = view.answered_share().unwrap_or(0.0);
+    if !around.ever_answered && view.peers >= 30 {
+        // No answer to anything at all: the mirror shows one direction. Only UDP from many peers is
+        // still unlike a scan, which TCP without answers is not.
+        list.push(Condition::at_least("scan (one-way mirror)", view.per_peer(view.udp), 0.5));
+    } else {
+        list.push(Condition::at_least("answers still due", f64::from(view.ripe), 5.0));
+        list.push(Condition::at_least("scan", answered, f64::max(0.06, 2.0 / f64::from(view.ripe.max(2)))));
+    }
+    if view.ripe >= 15 {
+        list.push(Condition::at_most("service where all answer", answered, 0.88));
+    }
+    let (clients, contacted) = around.socket;
+    if clients >= 10 && clients >= contacted {
+        list.push(Condition::at_most("server", answered, 0.8));
+    }
+    if around.scanner {
+        list.push(Condition::at_least("named scanner", answered, 0.2));
+    }
+    list
+}
+
+/// The conditions for conversations under way, where no answer can be told from none.
+#[must_use]
+pub fn standing_conditions(view: &View, around: &Circumstances) -> Vec<Condition> {
+    let mut list = shape(view, around);
+    list.push(Condition::at_least("web client or gateway", around.rare_share, 0.5));
+    list
+}
+
+fn shape(view: &View, around: &Circumstances) -> Vec<Condition> {
+    vec![
+        Condition::at_least("too few peers", f64::from(view.peers), f64::from(around.sensitivity.scale(8))),
+        Condition::at_least("fixed port", view.per_peer(view.ports), 0.5),
+        Condition::at_least("one operator", view.per_peer(view.networks), 0.4),
+    ]
+}
+
+/// Whether a candidate was opened under the sensor's eyes.
+#[must_use]
+pub fn opened(candidate: &Candidate) -> bool {
+    candidate.opened()
+}
+
+/// Whether a candidate was under way when first seen.
+#[must_use]
+pub fn standing(candidate: &Candidate) -> bool {
+    !candidate.opened() && candidate.weighing == Weighing::Counted
+}
