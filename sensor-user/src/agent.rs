@@ -19,6 +19,7 @@ use crate::{
     flow::Drain,
     orient::MemoryUse,
     output::{
+        alert_log::AlertLog,
         publish::Publisher,
         snapshot::{InterfaceReading, SnapshotBuilder},
     },
@@ -32,9 +33,14 @@ const PRESSURE_CHECK: Duration = Duration::from_millis(50);
 /// wakes up, flips and waits for the kernel, some 50 to 100 ms.
 const EARLY_DRAIN: f64 = 0.5;
 
+/// How long the alert log may take to write what waits when the agent ends.
+const LOG_STOP: Duration = Duration::from_secs(2);
+
 /// What the agent is told while it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
+    /// Open the alert log anew.
+    ReopenLog,
     /// Detach, drain once more, hand everything on, end.
     Stop,
 }
@@ -53,15 +59,22 @@ pub struct Agent {
     pipeline: Pipeline,
     builder: SnapshotBuilder,
     publisher: Publisher,
+    alert_log: Option<AlertLog>,
     tracked: usize,
 }
 
 impl Agent {
     /// An agent on ports that are attached.
     #[must_use]
-    pub fn new(config: &Config, live: Live, builder: SnapshotBuilder, publisher: Publisher) -> Self {
-        let pipeline = Pipeline::new(config);
-        Self { live, period: config.drain, pipeline, builder, publisher, tracked: config.capacity.sources }
+    pub fn new(
+        config: &Config,
+        live: Live,
+        builder: SnapshotBuilder,
+        publisher: Publisher,
+        alert_log: Option<AlertLog>,
+    ) -> Self {
+        let (pipeline, tracked) = (Pipeline::new(config), config.capacity.sources);
+        Self { live, period: config.drain, pipeline, builder, publisher, alert_log, tracked }
     }
 
     /// Drains until told to stop.
@@ -93,6 +106,7 @@ impl Agent {
                 return Wake::Due;
             }
             match orders.recv_timeout(left.min(PRESSURE_CHECK)) {
+                Ok(Order::ReopenLog) => self.alert_log.iter().for_each(AlertLog::reopen),
                 Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return Wake::Stop,
                 Err(RecvTimeoutError::Timeout) if self.live.pressure() >= EARLY_DRAIN => {
                     return Wake::Pressure;
@@ -103,14 +117,17 @@ impl Agent {
     }
 
     fn stop(self) -> Result<(), LiveError> {
-        let Self { live, mut pipeline, mut builder, publisher, .. } = self;
+        let Self { live, mut pipeline, mut builder, publisher, alert_log, .. } = self;
         let drain = live.close()?;
         builder.drain(&drain);
         let mut report = pipeline.feed(&drain);
         let last = pipeline.finish();
         report.intervals.extend(last.intervals);
         report.alerts.extend(last.alerts);
-        hand_on(report, &mut builder);
+        hand_on(report, &mut builder, alert_log.as_ref());
+        if let Some(log) = alert_log {
+            builder.alert_log(log.close(LOG_STOP));
+        }
         publisher.publish(builder.snapshot());
         Ok(())
     }
@@ -130,7 +147,10 @@ impl Agent {
             );
         }
         let report = self.pipeline.feed(drain);
-        hand_on(report, &mut self.builder);
+        hand_on(report, &mut self.builder, self.alert_log.as_ref());
+        if let Some(log) = &self.alert_log {
+            self.builder.alert_log(log.status());
+        }
         self.builder.memories(self.memories());
         self.publisher.publish(self.builder.snapshot());
     }
@@ -143,10 +163,13 @@ impl Agent {
 }
 
 /// Hands a report to the outputs.
-fn hand_on(report: Report, builder: &mut SnapshotBuilder) {
+fn hand_on(report: Report, builder: &mut SnapshotBuilder, alert_log: Option<&AlertLog>) {
     let Report { intervals, alerts } = report;
     for alert in &alerts {
         log(alert);
+        if let Some(alert_log) = alert_log {
+            alert_log.append(alert);
+        }
         builder.alert(alert);
     }
     for interval in intervals {

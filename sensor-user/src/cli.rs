@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::{CapacitySettings, Settings};
+use crate::config::{CapacitySettings, DetectSettings, Settings};
 
 /// Who on a mirrored network is suddenly opening connections to many new places.
 #[derive(Debug, Parser)]
@@ -83,6 +83,9 @@ pub struct StatisticsArgs {
     /// Intervals behind mean and variance [default: 30].
     #[arg(long, value_name = "INTERVALS")]
     pub window: Option<u64>,
+    /// How readily sources are named: low, normal or high [default: normal].
+    #[arg(long, value_name = "LEVEL")]
+    pub sensitivity: Option<String>,
 }
 
 /// What replay can be told.
@@ -135,12 +138,13 @@ pub enum EngineChoice {
 
 impl From<&StatisticsArgs> for Settings {
     fn from(args: &StatisticsArgs) -> Self {
-        let StatisticsArgs { local_network, drain, interval, window } = args;
+        let StatisticsArgs { local_network, drain, interval, window, sensitivity } = args;
         Self {
             local_networks: said(local_network),
             drain: drain.clone(),
             interval: interval.clone(),
             window: *window,
+            detect: DetectSettings { sensitivity: sensitivity.clone() },
             ..Self::default()
         }
     }

@@ -5,11 +5,11 @@ mod settings;
 mod tests;
 mod validate;
 
-pub use settings::{CapacitySettings, Settings};
+pub use settings::{CapacitySettings, DetectSettings, Settings};
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use crate::networks::LocalNetworks;
+use crate::{detect::settings::Sensitivity, networks::LocalNetworks};
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +71,8 @@ pub struct Config {
     pub alert_log: Option<PathBuf>,
     /// Responder ports left out of the literal statistics.
     pub ignored_ports: Vec<u16>,
+    /// How much evidence an alert needs.
+    pub sensitivity: Sensitivity,
 }
 
 /// Bounds on memory, in entries.
@@ -130,6 +132,7 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 19810)),
             alert_log: None,
             ignored_ports: vec![80, 443],
+            sensitivity: Sensitivity::Normal,
         }
     }
 }

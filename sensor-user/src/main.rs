@@ -10,6 +10,7 @@ use sensor_user::{
     cli::{Cli, Command},
     commands::{check_config, configuration, inspect, replay, run},
     config::{ConfigError, Settings},
+    output::live_table::LogPane,
 };
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
@@ -20,8 +21,9 @@ const WRONG_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    start_log();
-    match dispatch(&cli) {
+    let log = LogPane::default();
+    start_log(&log);
+    match dispatch(&cli, log) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
@@ -31,10 +33,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn dispatch(cli: &Cli) -> anyhow::Result<()> {
+fn dispatch(cli: &Cli, log: LogPane) -> anyhow::Result<()> {
     let file = cli.config.as_deref();
     match &cli.command {
-        Command::Run(args) => run::run(&configuration(file, Settings::from(args))?),
+        Command::Run(args) => run::run(&configuration(file, Settings::from(args))?, log),
         Command::Replay(args) => {
             replay::replay(args, &configuration(file, Settings::from(&args.statistics))?)
         }
@@ -44,11 +46,11 @@ fn dispatch(cli: &Cli) -> anyhow::Result<()> {
 }
 
 /// Logs to standard error, so that standard output holds results only.
-fn start_log() {
+fn start_log(log: &LogPane) {
     let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy();
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr)
+        .with_writer(log.clone())
         .with_ansi(io::stderr().is_terminal())
         .with_target(false)
         .init();

@@ -3,10 +3,10 @@
 use std::{collections::VecDeque, time::Duration};
 
 use crate::{
-    alert::{Alert, Finding},
+    alert::{Alert, AlertKind, Finding},
     clock::Timestamp,
     config::Config,
-    detect::Detector,
+    detect::{Detectors, settings::Settings},
     flow::{Drain, FrameCounts},
     interval::Interval,
     orient::{MemoryUse, Orientation},
@@ -31,7 +31,7 @@ pub struct Pipeline {
     interval: Duration,
     orientation: Orientation,
     sources: Sources,
-    detectors: Vec<Box<dyn Detector>>,
+    detectors: Detectors,
     coverage: Coverage,
     current: Option<Current>,
 }
@@ -50,11 +50,16 @@ impl Pipeline {
     /// A pipeline that has seen nothing.
     #[must_use]
     pub fn new(config: &Config) -> Self {
+        let settings = Settings {
+            sensitivity: config.sensitivity,
+            sources: config.capacity.sources,
+            ..Settings::default()
+        };
         Self {
             interval: config.interval,
             orientation: Orientation::new(config),
             sources: Sources::new(config),
-            detectors: Vec::new(),
+            detectors: Detectors::new(&settings),
             coverage: Coverage::default(),
             current: None,
         }
@@ -68,12 +73,10 @@ impl Pipeline {
         let oriented = self.orientation.orient(drain);
         self.sources.observe(drain, oriented);
         let mut findings = Vec::new();
-        for detector in &mut self.detectors {
-            for observation in &oriented.observations {
-                detector.observe(observation);
-            }
-            detector.advance(drain.end, &mut findings);
+        for observation in &oriented.observations {
+            self.detectors.observe(observation);
         }
+        self.detectors.advance(drain.end, &mut findings);
         self.report(findings, &mut report);
         if self.current.as_ref().is_some_and(|current| drain.end >= current.due) {
             self.close(&mut report);
@@ -124,16 +127,12 @@ impl Pipeline {
         let seconds = (end - start).as_secs_f64();
         let mut sources = self.sources.close(seconds, self.interval);
         for row in &mut sources {
-            let scores =
-                self.detectors.iter().filter(|detector| detector.kind() == crate::alert::AlertKind::Torrent);
-            row.torrent_score = scores.map(|detector| detector.score(row.source)).fold(0.0, f64::max);
+            row.torrent_score = self.detectors.score(AlertKind::Torrent, row.source);
         }
         self.orientation.begin_interval();
         let interval = Interval { start, end, seconds, sources, frames };
         let mut findings = Vec::new();
-        for detector in &mut self.detectors {
-            detector.close_interval(&interval, &mut findings);
-        }
+        self.detectors.close_interval(&interval, &mut findings);
         self.report(findings, report);
         report.intervals.push(interval);
     }

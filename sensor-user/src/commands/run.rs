@@ -13,7 +13,9 @@ use crate::{
     capture::live::Live,
     config::Config,
     output::{
+        alert_log::{AlertLog, Patience},
         http::{Limits, Routes, Server},
+        live_table::{LiveView, LogPane},
         publish,
         snapshot::{Build, SnapshotBuilder},
     },
@@ -25,10 +27,13 @@ const STALLED_PERIODS: u32 = 5;
 /// How long responses under way may take when the sensor stops.
 const HTTP_STOP: Duration = Duration::from_secs(1);
 
+/// How long the live view may take to give the terminal back.
+const VIEW_STOP: Duration = Duration::from_secs(1);
+
 /// Runs until told to stop by SIGTERM or SIGINT.
 ///
-/// Everything that can be refused without touching a mirror port is tried first.
-pub fn run(config: &Config) -> anyhow::Result<()> {
+/// While a table holds the terminal, `log` keeps what is logged. Everything that can be refused without touching a mirror port is tried first.
+pub fn run(config: &Config, log: LogPane) -> anyhow::Result<()> {
     if config.interfaces.is_empty() {
         anyhow::bail!(
             "no interface to capture on: name a mirror port with --interface, or interfaces in the file"
@@ -41,13 +46,17 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     let builder = SnapshotBuilder::new(build, &config.interfaces, config.max_sources);
     let (publisher, reader) = publish::channel(builder.snapshot());
     let stalled_after = config.drain.saturating_mul(STALLED_PERIODS);
-    let server = Server::start(config.listen, Routes::new(reader, stalled_after), Limits::default())?;
+    let alert_log =
+        config.alert_log.as_deref().map(|path| AlertLog::open(path, Patience::default())).transpose()?;
+    let server = Server::start(config.listen, Routes::new(reader.clone(), stalled_after), Limits::default())?;
     let live = Live::open(config)?;
     tracing::info!("metrics and page on http://{}/", server.address());
 
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting tokio")?;
-    let outcome = runtime.block_on(supervise(Agent::new(config, live, builder, publisher)));
+    let view = LiveView::start(reader, log).context("starting the live view")?;
+    let outcome = runtime.block_on(supervise(Agent::new(config, live, builder, publisher, alert_log)));
+    view.stop(VIEW_STOP);
     server.stop(HTTP_STOP);
     outcome
 }
@@ -65,12 +74,21 @@ async fn supervise(agent: Agent) -> anyhow::Result<()> {
         outcome
     });
     let thread = thread.context("starting the drain thread")?;
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
-        _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
-        _ = ended => {}
-    }
+    let mut hang_up = signal(SignalKind::hangup()).context("watching for SIGHUP")?;
+    tokio::pin!(ended);
     // An agent that has ended by itself takes no orders.
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
+            _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
+            _ = hang_up.recv() => {
+                let _ = order.send(Order::ReopenLog);
+                continue;
+            }
+            _ = &mut ended => {}
+        }
+        break;
+    }
     let _ = order.send(Order::Stop);
     match thread.join() {
         Ok(outcome) => Ok(outcome?),

@@ -51,6 +51,18 @@ pub struct Settings {
     /// Ports.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ignored_ports: Option<Vec<u16>>,
+    /// The detectors.
+    #[serde(skip_serializing_if = "DetectSettings::is_silent")]
+    pub detect: DetectSettings,
+}
+
+/// What was said of the detectors.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DetectSettings {
+    /// `low`, `normal` or `high`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sensitivity: Option<String>,
 }
 
 /// What was said of [`Capacity`](super::Capacity), in entries.
@@ -106,6 +118,7 @@ impl Settings {
             listen,
             alert_log,
             ignored_ports,
+            detect,
         } = later;
         Self {
             interfaces: interfaces.or(self.interfaces),
@@ -121,12 +134,24 @@ impl Settings {
             listen: listen.or(self.listen),
             alert_log: alert_log.or(self.alert_log),
             ignored_ports: ignored_ports.or(self.ignored_ports),
+            detect: self.detect.overridden_by(detect),
         }
     }
 
     /// The settings as a configuration file.
     pub fn to_yaml(&self) -> Result<String, serde_saphyr::SerializeError> {
         serde_saphyr::to_string(self)
+    }
+}
+
+impl DetectSettings {
+    fn overridden_by(self, later: Self) -> Self {
+        let Self { sensitivity } = later;
+        Self { sensitivity: sensitivity.or(self.sensitivity) }
+    }
+
+    fn is_silent(&self) -> bool {
+        *self == Self::default()
     }
 }
 

@@ -44,6 +44,7 @@ promiscuous: false
 listen: '[::1]:9000'
 alert_log: /var/log/alerts.json
 ignored_ports: [53]
+detect: {sensitivity: high}
 ";
     let networks = ["198.51.100.0/24", "2001:db8::/32"].map(|network| network.parse().unwrap());
     let expected = Config {
@@ -60,6 +61,7 @@ ignored_ports: [53]
         listen: "[::1]:9000".parse().unwrap(),
         alert_log: Some("/var/log/alerts.json".into()),
         ignored_ports: vec![53],
+        sensitivity: Sensitivity::High,
     };
     assert_eq!(config(yaml).unwrap(), expected);
 }
@@ -68,6 +70,7 @@ ignored_ports: [53]
 fn a_refusal_names_key_value_and_remedy() {
     let cases = [
         ("drain: 3s", "interval: 10s is not a multiple of drain (3s): choose one that is"),
+        ("detect: {sensitivity: loud}", "detect.sensitivity: \"loud\" is none: choose low, normal or high"),
         ("drain: 99ms", "drain: 99ms is out of range: choose between 100ms and 10s"),
         ("drain: 11s", "drain: 11s is out of range: choose between 100ms and 10s"),
         ("{drain: 61s, interval: 2m}", "drain: 1m 1s is out of range: choose between 100ms and 1m"),
@@ -202,6 +205,7 @@ fn any_config() -> impl Strategy<Value = Config> {
                 listen: SocketAddr::new(listen.ip(), listen.port()),
                 alert_log: alert_log.map(PathBuf::from),
                 ignored_ports: ports.into_iter().collect(),
+                sensitivity: Sensitivity::ALL[action],
             }
         },
     )

@@ -12,8 +12,8 @@ use std::{
 use ipnet::IpNet;
 use jiff::SignedDuration;
 
-use super::{Capacity, CapacitySettings, Config, ConfigError, MirrorAction, Settings};
-use crate::networks::LocalNetworks;
+use super::{Capacity, CapacitySettings, Config, ConfigError, DetectSettings, MirrorAction, Settings};
+use crate::{detect::settings::Sensitivity, networks::LocalNetworks};
 
 const SHORTEST_DRAIN: Duration = Duration::from_millis(100);
 /// The counters of a drain hold 2^32 frames of a flow, which last 288 s at 14.88 million frames a second.
@@ -50,6 +50,7 @@ impl TryFrom<Settings> for Config {
             listen,
             alert_log,
             ignored_ports,
+            detect: DetectSettings { sensitivity: sensitivity_name },
         } = settings;
         let default = Self::default();
         let drain = duration("drain", drain)?.unwrap_or(default.drain);
@@ -72,6 +73,7 @@ impl TryFrom<Settings> for Config {
             listen: listen.map_or(Ok(default.listen), |text| address(&text))?,
             alert_log: alert_log.or(default.alert_log),
             ignored_ports,
+            sensitivity: sensitivity_name.map_or(Ok(default.sensitivity), |name| sensitivity(&name))?,
         })
     }
 }
@@ -100,6 +102,7 @@ impl From<&Config> for Settings {
             listen: Some(config.listen.to_string()),
             alert_log: config.alert_log.clone(),
             ignored_ports: Some(config.ignored_ports.clone()),
+            detect: DetectSettings { sensitivity: Some(config.sensitivity.name().to_owned()) },
         }
     }
 }
@@ -223,6 +226,12 @@ fn network(key: &'static str, text: &str) -> Result<IpNet, ConfigError> {
 fn action(name: &str) -> Result<MirrorAction, ConfigError> {
     let known = MirrorAction::ALL.into_iter().find(|action| action.name() == name);
     known.ok_or_else(|| invalid("mirror_action", format!("{name:?}"), "is none: choose auto, pass or drop"))
+}
+
+fn sensitivity(name: &str) -> Result<Sensitivity, ConfigError> {
+    let known = Sensitivity::ALL.into_iter().find(|sensitivity| sensitivity.name() == name);
+    let problem = "is none: choose low, normal or high";
+    known.ok_or_else(|| invalid("detect.sensitivity", format!("{name:?}"), problem))
 }
 
 /// An address and a port; `:PORT` means all addresses, as exporters have it.
