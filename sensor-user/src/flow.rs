@@ -174,7 +174,8 @@ impl FrameCounts {
     }
 }
 
-/// Everything one drain brought.
+/// Everything one drain brought. One without flows may be much longer than the drain period: it stands
+/// for a long silence, and begins and ends with intervals.
 #[derive(Clone, Debug)]
 pub struct Drain {
     /// When the drained period began.

@@ -41,8 +41,11 @@ pub fn replay(args: &ReplayArgs, config: &Config) -> anyhow::Result<()> {
     let progress = progress_bar(size);
     let mut session = Session::new(config, output);
     let outcome = args.files.iter().try_fold(Vec::new(), |mut failures, file| {
-        failures.extend(session.file(CaptureFile::open(file)?, &progress)?);
-        anyhow::Ok(failures)
+        match CaptureFile::open(file) {
+            Ok(file) => failures.extend(session.file(file, &progress)?),
+            Err(error) => failures.push(error),
+        }
+        io::Result::Ok(failures)
     });
     progress.finish_and_clear();
     let failures = outcome?;
