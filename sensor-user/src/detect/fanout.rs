@@ -6,7 +6,9 @@
 //! burst never raises its own threshold; and the deviation is never taken for less than that of a Poisson
 //! process with the same mean, so that a quiet source is not judged by a variance of nothing.
 //!
-//!     threshold = max(floor, mean + 6·max(√variance, √mean)) × sensitivity
+//! ```text
+//! threshold = max(floor, mean + 6·max(√variance, √mean)) × sensitivity
+//! ```
 //!
 //! Without a baseline (the sensor has just started) the floor is five times as high, and the burst is
 //! taken back when the baseline turns out to be just that; a source that first appears later has the
