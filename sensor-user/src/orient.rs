@@ -10,8 +10,7 @@
 //! 3. Without a handshake (UDP, SCTP, UDP-Lite) the first to speak initiates. Frames of the two directions may be
 //!    counted on different CPUs and so a little out of order: within [`SERVICE_BIAS`] the end with the well-known
 //!    port responds.
-//! 4. TCP without its handshake is *mid-stream*: it is oriented by an estimate and never new. See
-//!    [`Orientation::estimate`].
+//! 4. TCP without its handshake is *mid-stream*: it is oriented by an estimate and never new.
 
 mod memory;
 
