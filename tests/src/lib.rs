@@ -22,6 +22,7 @@ pub mod client;
 pub mod process;
 
 pub mod http;
+pub mod metrics;
 
 pub mod sensor;
 

@@ -1,1 +1,166 @@
-//! A hand on the real `flow-sensor`.
+//! A hand on the real `flow-sensor`: start it in a namespace, read its metrics, its log and its alerts,
+//! stop it as an init system does.
+
+use std::{
+    env,
+    ffi::OsStr,
+    fs,
+    fs::File,
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus, Stdio},
+    sync::OnceLock,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{
+    http,
+    metrics::Metrics,
+    netns::Namespace,
+    process::{Process, wait_for},
+};
+
+/// Where the sensor serves metrics, in its namespace.
+pub const ADDRESS: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 19810));
+
+/// How long the sensor may take to be ready, and to stop.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A running sensor; killed when dropped.
+pub struct Sensor<'a> {
+    namespace: &'a Namespace,
+    process: Process,
+    directory: TempDir,
+}
+
+/// A sensor that has ended.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// How.
+    pub status: ExitStatus,
+    /// All that it said on standard error.
+    pub log: String,
+    /// The objects of its alert log.
+    pub alerts: Vec<Value>,
+}
+
+impl<'a> Sensor<'a> {
+    /// Starts `flow-sensor run` with `arguments` and returns when it is ready.
+    pub fn start(namespace: &'a Namespace, arguments: &[&str]) -> Result<Self> {
+        let mut sensor = Self::launch(namespace, arguments)?;
+        wait_for("readiness", PATIENCE, || {
+            if let Some(status) = sensor.process.ended()? {
+                bail!("the sensor ended with {status}: {}", sensor.log()?);
+            }
+            let response = namespace.inside(|| http::get(ADDRESS, "/-/ready"))?;
+            ensure!(response.status == 200, "/-/ready says {}: {}", response.status, response.body);
+            Ok(())
+        })?;
+        Ok(sensor)
+    }
+
+    /// Starts `flow-sensor run` with `arguments` and returns at once.
+    pub fn launch(namespace: &'a Namespace, arguments: &[&str]) -> Result<Self> {
+        let directory = tempfile::tempdir().context("cannot make a temporary directory")?;
+        let log = File::create(directory.path().join("log")).context("cannot make a log file")?;
+        let mut command = Command::new(binary()?);
+        command.arg("run").args(arguments).arg("--alert-log").arg(directory.path().join("alerts"));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        let process = namespace.spawn(&mut command)?;
+        Ok(Self { namespace, process, directory })
+    }
+
+    /// Its metrics now.
+    pub fn metrics(&self) -> Result<Metrics> {
+        let response = self.namespace.inside(|| http::get(ADDRESS, "/metrics"))?;
+        ensure!(response.status == 200, "/metrics says {}: {}", response.status, response.body);
+        Metrics::parse(&response.body)
+    }
+
+    /// What it has said on standard error so far.
+    pub fn log(&self) -> Result<String> {
+        read(&self.directory.path().join("log"))
+    }
+
+    /// The objects in its alert log so far.
+    pub fn alerts(&self) -> Result<Vec<Value>> {
+        let path = self.directory.path().join("alerts");
+        if !path.exists() {
+            return Ok(Vec::new());
+        }
+        let text = read(&path)?;
+        text.lines()
+            .map(|line| serde_json::from_str(line).with_context(|| format!("not JSON: {line}")))
+            .collect()
+    }
+
+    /// Asks it to stop, as init systems do, and waits until it has.
+    pub fn stop(self) -> Result<Ended> {
+        self.process.signal(Signal::SIGTERM)?;
+        self.wait()
+    }
+
+    /// Waits for its end.
+    pub fn wait(mut self) -> Result<Ended> {
+        let status = self.process.wait(PATIENCE).with_context(|| self.log().unwrap_or_default())?;
+        Ok(Ended { status, log: self.log()?, alerts: self.alerts()? })
+    }
+}
+
+/// Runs `flow-sensor` with `arguments` in no namespace of its own and returns its standard output.
+pub fn output<A: AsRef<OsStr>>(arguments: &[A]) -> Result<String> {
+    let output = Command::new(binary()?).args(arguments).output().context("cannot run flow-sensor")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "flow-sensor: {}: {said}", output.status);
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The sensor built with the profile that this program was built with, up to date.
+///
+/// Cargo builds the programs of the package under test only. Where this is not a test (the demo), whoever
+/// built it has built the sensor too.
+pub fn binary() -> Result<PathBuf> {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    if let Some(path) = BINARY.get() {
+        return Ok(path.clone());
+    }
+    let own = env::current_exe().context("cannot find this program's own file")?;
+    let directory = own.ancestors().find(|path| path.join("build").is_dir() && path.join("deps").is_dir());
+    let directory = directory.with_context(|| format!("{} is not in a target directory", own.display()))?;
+    if own.parent() != Some(directory) {
+        build(directory)?;
+    }
+    let path = directory.join("flow-sensor");
+    ensure!(path.is_file(), "{} is missing: cargo build --package sensor-user", path.display());
+    Ok(BINARY.get_or_init(|| path).clone())
+}
+
+fn build(directory: &Path) -> Result<()> {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(["build", "--quiet", "--locked", "--package", "sensor-user", "--bin", "flow-sensor"]);
+    if directory.ends_with("release") {
+        command.arg("--release");
+    }
+    // Variables of the test's own build would make cargo think that the sensor must be built again.
+    for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CARGO_PKG_")) {
+        command.env_remove(name);
+    }
+    let status = command.current_dir(workspace()).status().context("cannot run cargo")?;
+    ensure!(status.success(), "the sensor does not build: {status}");
+    Ok(())
+}
+
+/// The workspace root.
+#[must_use]
+pub fn workspace() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+fn read(path: &Path) -> Result<String> {
+    fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+}
