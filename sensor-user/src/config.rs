@@ -69,7 +69,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// File that alerts are appended to as JSON lines; none writes them to the log only.
     pub alert_log: Option<PathBuf>,
-    /// Responder ports left out of the literal statistics.
+    /// Responder ports left out of the literal statistics: active trifectas and the variance of their frames.
+    /// The search that these statistics come from left out 80 and 443.
     pub ignored_ports: Vec<u16>,
     /// How much evidence an alert needs.
     pub sensitivity: Sensitivity,
@@ -131,7 +132,7 @@ impl Default for Config {
             promiscuous: true,
             listen: SocketAddr::from(([127, 0, 0, 1], 19810)),
             alert_log: None,
-            ignored_ports: vec![80, 443],
+            ignored_ports: Vec::new(),
             sensitivity: Sensitivity::Normal,
         }
     }

@@ -27,9 +27,9 @@ pub struct SourceInterval {
     pub unreachable: u64,
     /// First sights of TCP conversations whose opening was not seen.
     pub mid_stream: u64,
-    /// Trifectas it initiated with at least one frame in the interval.
+    /// Trifectas it initiated with at least one frame in the interval, those on ignored ports left out.
     pub active_trifectas: u64,
-    /// Population variance of the frames it sent per active trifecta; none without a trifecta.
+    /// Population variance of the frames it sent per active trifecta in which it sent any; none without one.
     pub trifecta_packets_variance: Option<f64>,
     /// Mean of new connections per interval over the window; none before the first full interval.
     pub mean: Option<f64>,

@@ -63,6 +63,8 @@ struct Conversation {
 pub struct Activity {
     /// The local initiator.
     pub source: IpAddr,
+    /// The responder's port.
+    pub port: u16,
     /// Frames from the initiator earlier in this interval.
     pub before: u64,
     /// Frames from the initiator in this drain.
@@ -290,6 +292,7 @@ impl Orientation {
         if direction.from_local() {
             self.oriented.activities.push(Activity {
                 source: trifecta.initiator,
+                port: trifecta.port,
                 before,
                 packets: sent,
                 first,

@@ -23,6 +23,8 @@ pub struct Sources {
     table: IndexMap<IpAddr, Source, RandomState>,
     window: usize,
     capacity: usize,
+    /// Left out of the literal statistics.
+    ignored_ports: HashSet<u16, RandomState>,
     untracked: u64,
 }
 
@@ -64,6 +66,7 @@ impl Sources {
             table: IndexMap::default(),
             window: config.window,
             capacity: config.capacity.sources,
+            ignored_ports: config.ignored_ports.iter().copied().collect(),
             untracked: 0,
         }
     }
@@ -97,6 +100,9 @@ impl Sources {
             }
         }
         for activity in &oriented.activities {
+            if self.ignored_ports.contains(&activity.port) {
+                continue;
+            }
             let Some(current) = self.current(activity.source) else { continue };
             current.trifectas += u64::from(activity.first);
             current.packets_per_trifecta.grow(activity.before, activity.packets);

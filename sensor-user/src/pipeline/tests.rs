@@ -153,6 +153,17 @@ fn trifectas_and_their_packets_are_merged_over_the_drains_of_an_interval() {
 }
 
 #[test]
+fn ignored_ports_are_left_out_of_the_literal_statistics_and_of_nothing_else() {
+    let config = Config { ignored_ports: vec![443], ..Config::default() };
+    let mut feed = Feed { pipeline: Pipeline::new(&config), ..Feed::new() };
+    let dns = flow(Protocol::UDP, (LOCAL, 40000), (external(9), 53), Marks::OTHER);
+    let closed: Vec<Interval> = (0..10).flat_map(|_| feed.drain(vec![syn(1), syn(2), dns])).collect();
+    let row = &closed[0].sources[0];
+    assert_eq!((row.new_connections, row.active_trifectas), (3, 1));
+    assert_eq!(row.trifecta_packets_variance, Some(0.0));
+}
+
+#[test]
 fn answers_count_for_the_interval_in_which_the_connection_opened() {
     let mut feed = Feed::new();
     let answer = |host, marks| flow(Protocol::TCP, (external(host), 443), (LOCAL, 40000), marks);
