@@ -1,12 +1,12 @@
 //! One frame of the table: plain lines of at most the terminal's size, some of them marked.
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use super::Size;
 use crate::{
     alert::{Alert, AlertState},
     capture::live::program::XdpMode,
-    interval::{Interval, SourceInterval},
+    interval::SourceInterval,
     output::snapshot::{InterfaceStatus, Snapshot},
 };
 
@@ -42,7 +42,7 @@ pub(super) struct Frame(Vec<(Mark, String)>);
 impl Frame {
     pub(super) fn of(snapshot: &Snapshot, log: &[String], size: Size) -> Self {
         let header = header(snapshot);
-        let footer = footer(snapshot, log);
+        let footer = footer(snapshot, log, size.columns);
         // The last row stays empty: a line feed there would scroll the screen.
         let room = size.rows.saturating_sub(header.len() + footer.len() + 1);
         let mut lines = header;
@@ -108,34 +108,47 @@ const COLUMNS: &str =
 
 /// The sources in at most `room` lines: those with an alert, then those that opened most.
 fn sources(snapshot: &Snapshot, room: usize) -> Vec<(Mark, String)> {
-    let Some(interval) = &snapshot.interval else {
-        return vec![(Mark::Faint, "The first interval is under way.".to_owned())];
-    };
-    let alerting =
-        |source: &SourceInterval| snapshot.alerts.active.iter().any(|alert| alert.source == source.source);
-    let (first, others): (Vec<&SourceInterval>, Vec<&SourceInterval>) = interval
-        .sources
-        .iter()
-        .filter(|source| source.new_connections > 0 || alerting(source))
-        .partition(|source| alerting(source));
+    let rows = rows(snapshot);
     let mut lines = vec![(Mark::Heading, COLUMNS.to_owned())];
-    if first.is_empty() && others.is_empty() {
-        lines.push((Mark::Faint, "No new connections in the last interval.".to_owned()));
+    if rows.is_empty() {
+        let nothing = match snapshot.interval {
+            Some(_) => "No new connections in the last interval.",
+            None => "The first interval is under way.",
+        };
+        lines.push((Mark::Faint, nothing.to_owned()));
     }
-    let count = first.len() + others.len();
+    let count = rows.len();
     let fitting = if count < room { count } else { room.saturating_sub(2) };
-    for source in first.iter().chain(&others).take(fitting) {
-        let mark = if alerting(source) { Mark::Alarm } else { Mark::Plain };
-        lines.push((mark, row(snapshot, interval, source)));
-    }
+    lines.extend(rows.into_iter().take(fitting));
     if fitting < count {
         lines.push((Mark::Faint, format!("and {} more", count - fitting)));
     }
     lines
 }
 
-fn row(snapshot: &Snapshot, interval: &Interval, source: &SourceInterval) -> String {
-    let per_second = |count: f64| if interval.seconds > 0.0 { count / interval.seconds } else { 0.0 };
+fn rows(snapshot: &Snapshot) -> Vec<(Mark, String)> {
+    let alerting: BTreeSet<IpAddr> = snapshot.alerts.active.iter().map(|alert| alert.source).collect();
+    let interval = snapshot.interval.as_deref();
+    let known = interval.map_or(&[][..], |interval| &interval.sources);
+    let seconds = interval.map_or(0.0, |interval| interval.seconds);
+    let line = |source: &SourceInterval| row(snapshot, seconds, source);
+    // An alert may be younger than the last interval, which then says nothing of its source.
+    let unknown = alerting.iter().filter(|source| known.iter().all(|known| known.source != **source));
+    let unknown = unknown.map(|source| {
+        let (source, kinds) = (source.to_string(), kinds_of(snapshot, *source));
+        (Mark::Alarm, format!("{source:<25} not in the last interval{:>50}  {kinds}", ""))
+    });
+    let with_alert = known.iter().filter(|source| alerting.contains(&source.source));
+    let others =
+        known.iter().filter(|source| source.new_connections > 0 && !alerting.contains(&source.source));
+    unknown
+        .chain(with_alert.map(|source| (Mark::Alarm, line(source))))
+        .chain(others.map(|source| (Mark::Plain, line(source))))
+        .collect()
+}
+
+fn row(snapshot: &Snapshot, seconds: f64, source: &SourceInterval) -> String {
+    let per_second = |count: f64| if seconds > 0.0 { count / seconds } else { 0.0 };
     let unanswered = source.unanswered_ratio().map(|ratio| format!("{:.0} %", 100.0 * ratio));
     format!(
         "{:<25} {:>6.1} {:>7} {:>11} {:>6} {:>6} {:>8} {:>6.2}  {}",
@@ -155,12 +168,15 @@ fn or_dash(text: Option<String>) -> String {
     text.unwrap_or_else(|| "-".to_owned())
 }
 
-fn footer(snapshot: &Snapshot, log: &[String]) -> Vec<(Mark, String)> {
+fn footer(snapshot: &Snapshot, log: &[String], columns: usize) -> Vec<(Mark, String)> {
     let mut lines = vec![(Mark::Plain, String::new()), (Mark::Heading, "Alerts".to_owned())];
     if snapshot.alerts.recent.is_empty() {
         lines.push((Mark::Faint, "none so far".to_owned()));
     }
-    lines.extend(snapshot.alerts.recent.iter().take(ALERTS).map(|alert| alert_line(alert)));
+    for alert in snapshot.alerts.recent.iter().take(ALERTS) {
+        let (mark, text) = alert_line(alert);
+        lines.extend(wrap(&text, columns).into_iter().map(|line| (mark, line)));
+    }
     if !log.is_empty() {
         lines.push((Mark::Plain, String::new()));
         lines.extend(log.iter().map(|line| (Mark::Faint, line.clone())));
@@ -173,6 +189,23 @@ fn alert_line(alert: &Alert) -> (Mark, String) {
     let mark = if finding.state == AlertState::Firing { Mark::Alarm } else { Mark::Faint };
     let (kind, state) = (finding.kind.name(), finding.state.name());
     (mark, format!("{}  {state} {kind}: {}", finding.time, finding.summary))
+}
+
+/// `text` in lines of at most `columns` characters, broken at blanks, all but the first indented.
+fn wrap(text: &str, columns: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = String::new();
+    for word in text.split(' ') {
+        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > columns {
+            lines.push(std::mem::replace(&mut line, "   ".to_owned()));
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    lines.push(line);
+    lines
 }
 
 /// The first `columns` characters, none of which can steer the terminal. Escape sequences are taken out

@@ -52,6 +52,26 @@ fn a_source_with_an_alert_comes_before_busier_ones() {
 }
 
 #[test]
+fn a_source_that_the_last_interval_did_not_know_is_shown_once_it_has_an_alert() {
+    let mut builder = builder(10);
+    for known in [Vec::new(), vec![source(address("10.0.0.9"), 3)]] {
+        builder.alert(&alert(AlertKind::Torrent, address("10.0.0.5"), AlertState::Firing));
+        let text = plain(&builder.snapshot(), &[], WIDE);
+        let row = text.lines().find(|line| line.starts_with("10.0.0.5 ")).unwrap();
+        assert!(row.ends_with("  torrent"), "{text}");
+        builder.interval(interval(0, known));
+    }
+}
+
+#[test]
+fn a_long_alert_is_wrapped_at_blanks() {
+    let text = plain(&snapshot(), &[], Size { rows: 30, columns: 60 });
+    let wrapped =
+        "2027-01-15T08:00:10.000Z  firing torrent: 10.0.0.5 opened\n    214 new connections in 10 s\n";
+    assert!(text.contains(wrapped), "{text}");
+}
+
+#[test]
 fn no_frame_is_larger_than_the_terminal() {
     let mut builder = builder(10);
     let sources = (1..=100).map(|n| source(address(&format!("fd00::{n:x}")), 50));

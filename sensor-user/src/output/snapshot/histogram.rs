@@ -5,20 +5,21 @@ use std::time::Duration;
 /// How often something took how long, since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct DurationHistogram {
-    below: [u64; Self::BOUNDS_MS.len()],
+    below: [u64; Self::BOUNDS_US.len()],
     count: u64,
     sum: Duration,
 }
 
 impl DurationHistogram {
-    /// Upper bounds in milliseconds. A drain waits for a grace period of the kernel (some 10 ms) and must
-    /// end within the drain period (1 s by default).
-    pub const BOUNDS_MS: [u32; 10] = [1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500];
+    /// Upper bounds in microseconds. A drain of an idle port takes some 100 µs, one that has to wait for a
+    /// grace period of the kernel some 10 ms, and it must end within the drain period, 1 s by default.
+    pub const BOUNDS_US: [u32; 11] =
+        [250, 1_000, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000];
 
     /// Counts one.
     pub fn observe(&mut self, duration: Duration) {
-        for (count, bound) in self.below.iter_mut().zip(Self::BOUNDS_MS) {
-            *count += u64::from(duration <= Duration::from_millis(bound.into()));
+        for (count, bound) in self.below.iter_mut().zip(Self::BOUNDS_US) {
+            *count += u64::from(duration <= Duration::from_micros(bound.into()));
         }
         self.count += 1;
         self.sum += duration;
@@ -26,7 +27,7 @@ impl DurationHistogram {
 
     /// Upper bounds in seconds, with how many took at most that long.
     pub fn buckets(&self) -> impl Iterator<Item = (f64, u64)> {
-        Self::BOUNDS_MS.into_iter().map(|bound| f64::from(bound) / 1e3).zip(self.below)
+        Self::BOUNDS_US.into_iter().map(|bound| f64::from(bound) / 1e6).zip(self.below)
     }
 
     /// How many there were.
