@@ -21,7 +21,7 @@ use crate::{
     output::{
         alert_log::AlertLog,
         publish::Publisher,
-        snapshot::{InterfaceReading, SnapshotBuilder},
+        snapshot::{InterfaceReading, InterfaceStatus, SnapshotBuilder},
     },
     pipeline::{Pipeline, Report},
 };
@@ -128,7 +128,9 @@ impl Agent {
         if let Some(log) = alert_log {
             builder.alert_log(log.close(LOG_STOP));
         }
-        publisher.publish(builder.snapshot());
+        let snapshot = builder.snapshot();
+        snapshot.interfaces.iter().for_each(log_totals);
+        publisher.publish(snapshot);
         Ok(())
     }
 
@@ -175,6 +177,18 @@ fn hand_on(report: Report, builder: &mut SnapshotBuilder, alert_log: Option<&Ale
     for interval in intervals {
         builder.interval(Arc::new(interval));
     }
+}
+
+/// The last word on an interface: nobody can scrape the metrics of a sensor that has stopped.
+fn log_totals(interface: &InterfaceStatus) {
+    let InterfaceStatus { name, frames, .. } = interface;
+    let ignored: u64 = frames.ignored.iter().sum();
+    tracing::info!(
+        "{name}: {} frames seen, {} counted, {ignored} ignored, {} lost",
+        frames.on_wire(),
+        frames.counted,
+        frames.lost()
+    );
 }
 
 fn log(alert: &Alert) {

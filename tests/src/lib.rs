@@ -12,6 +12,8 @@ pub mod packet;
 #[expect(unsafe_code, reason = "two socket calls that nix does not wrap")]
 pub mod sender;
 
+pub mod player;
+
 pub mod service;
 
 pub mod browsing;

@@ -28,8 +28,8 @@ use crate::{
 /// Where the sensor serves metrics, in its namespace.
 pub const ADDRESS: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 19810));
 
-/// How long the sensor may take to be ready, and to stop.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the sensor may take to be ready, and to stop under full load.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running sensor; killed when dropped.
 pub struct Sensor<'a> {

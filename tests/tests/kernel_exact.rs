@@ -1,13 +1,18 @@
 //! Nothing is lost and nothing is counted twice, at full speed, over drains, on stop.
 
 use std::{
+    collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    sync::atomic::{AtomicBool, Ordering},
+    panic::resume_unwind,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use sensor_tests::{
     metrics::Metrics,
     packet::{Segment, frame},
@@ -17,36 +22,147 @@ use sensor_tests::{
     sensor::Sensor,
     topology::{Cable, MIRROR},
 };
+use sensor_user::{
+    capture::live::Live,
+    config::{Config, MirrorAction},
+    flow::{Drain, FrameCounts},
+};
 
 /// Local sources of the generated traffic, each with as many trifectas as it takes.
 const SOURCES: u16 = 100;
 const TRIFECTAS: u16 = 1_000;
 
+/// Frames that each of two senders sends in one round.
+const FRAMES_A_ROUND: u64 = SOURCES as u64 / 2 * TRIFECTAS as u64;
+
+/// Both CPUs belong to one test at a time.
+static MACHINE: Mutex<()> = Mutex::new(());
+
 #[test]
 fn two_senders_at_full_speed_for_30_s_are_counted_to_the_frame() -> Result<()> {
+    let _machine = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
     require_root()?;
     require_cpus(2)?;
     let cable = Cable::new()?;
     let sensor = Sensor::start(&cable.sensor, &["--interface", MIRROR, "--mirror-action", "drop"])?;
-    let (stop, sent) = (AtomicBool::new(false), [frames(0), frames(1)]);
-    let sent = thread::scope(|scope| {
-        let senders = [0, 1].map(|cpu| {
-            let (cable, stop, frames) = (&cable, &stop, &sent[cpu]);
-            scope.spawn(move || flood(cable, cpu, frames, stop))
-        });
+    let ([a, b], ()) = while_flooded(&cable, || {
         thread::sleep(Duration::from_secs(30));
-        stop.store(true, Ordering::Relaxed);
-        senders.map(|sender| sender.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-    });
-    let [a, b] = sent;
-    let (a, b) = (a?, b?);
+        Ok(())
+    })?;
     eprintln!("sent {a:?} and {b:?}");
     let metrics = settled(&sensor, a.frames + b.frames)?;
     ensure!(metrics.count("flowsensor_frames_total", &[("outcome", "lost")])? == 0, "lost frames");
     ensure!(metrics.count("flowsensor_frames_total", &[("outcome", "ignored")])? == 0, "ignored frames");
-    let bytes = metrics.count("flowsensor_source_bytes_total", &[("direction", "out")])?;
-    ensure!(bytes == a.bytes + b.bytes, "{bytes} bytes counted of {}", a.bytes + b.bytes);
+    let rounds = [a, b].map(|sent| sent.frames / FRAMES_A_ROUND);
+    // The counters of sources grow when an interval is complete.
+    wait_for("the last interval", Duration::from_secs(12), || {
+        each_source_is_exact(&sensor.metrics()?, rounds)
+    })?;
     ensure!(sensor.stop()?.status.success(), "the sensor must end well");
+    Ok(())
+}
+
+#[test]
+fn every_flow_has_the_frames_that_were_sent_on_it() -> Result<()> {
+    let _machine = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
+    require_root()?;
+    require_cpus(2)?;
+    let cable = Cable::new()?;
+    let config = Config {
+        interfaces: vec![MIRROR.to_owned()],
+        mirror_action: MirrorAction::Drop,
+        ..Config::default()
+    };
+    let mut live = cable.sensor.inside(|| Live::open(&config).context("cannot open the mirror port"))?;
+    let (mut flows, mut frames) = (BTreeMap::new(), FrameCounts::default());
+    let mut add = |drain: &Drain| {
+        for flow in &drain.flows {
+            *flows.entry(flow.id).or_insert(0) += flow.packets;
+        }
+        drain.frames.iter().for_each(|counts| frames.add(counts));
+    };
+    let (sent, ()) = while_flooded(&cable, || {
+        // Inside, where the interface is that a drain looks for.
+        cable.sensor.inside(|| {
+            for _ in 0..8 {
+                thread::sleep(Duration::from_secs(1));
+                add(&live.drain()?);
+            }
+            Ok(())
+        })
+    })?;
+    // The last frames have been handed to the other end and may still be on their way through it.
+    thread::sleep(Duration::from_millis(500));
+    add(&live.close()?);
+    let all: u64 = sent.iter().map(|sent| sent.frames).sum();
+    ensure!((frames.seen, frames.counted, frames.unaccounted()) == (all, all, 0), "{frames:?} of {all}");
+    ensure!(flows.len() == usize::from(SOURCES) * usize::from(TRIFECTAS), "{} flows", flows.len());
+    let rounds = sent.map(|sent| sent.frames / FRAMES_A_ROUND);
+    for (id, packets) in flows {
+        let IpAddr::V4(source) = id.src else { bail!("{id:?} was not sent") };
+        let expected = rounds[usize::from(source.octets()[3] % 2)];
+        ensure!(packets == expected, "{id:?}: {packets} frames of {expected}");
+    }
+    Ok(())
+}
+
+#[test]
+fn nothing_is_lost_when_the_sensor_is_stopped_under_load() -> Result<()> {
+    let _machine = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
+    require_root()?;
+    require_cpus(2)?;
+    let cable = Cable::new()?;
+    let sensor = Sensor::start(&cable.sensor, &["--interface", MIRROR, "--mirror-action", "drop"])?;
+    let (sent, ended) = while_flooded(&cable, || {
+        thread::sleep(Duration::from_millis(3300));
+        let ended = sensor.stop();
+        thread::sleep(Duration::from_millis(500));
+        ended
+    })?;
+    ensure!(ended.status.success(), "{}: {}", ended.status, ended.log);
+    // What the driver dropped on the program's word is every frame that the program saw.
+    let seen = dropped_by_program(&cable)?;
+    let all: u64 = sent.iter().map(|sent| sent.frames).sum();
+    ensure!(0 < seen && seen < all, "{seen} frames of {all}: the sensor was not stopped in between");
+    let word = format!("mirror: {seen} frames seen, {seen} counted, 0 ignored, 0 lost");
+    ensure!(ended.log.contains(&word), "not in the log: {word}\n{}", ended.log);
+    Ok(())
+}
+
+/// The driver's own count of frames that the program told it to drop.
+fn dropped_by_program(cable: &Cable) -> Result<u64> {
+    let text = cable.sensor.run(&format!("ethtool -S {MIRROR}"))?;
+    let counts = text.lines().filter_map(|line| line.split_once(':'));
+    counts
+        .filter(|(name, _)| name.ends_with("xdp_drops"))
+        .map(|(_, count)| Ok(count.trim().parse::<u64>()?))
+        .sum()
+}
+
+/// What two senders on two CPUs sent while `task` ran.
+fn while_flooded<T>(cable: &Cable, task: impl FnOnce() -> Result<T>) -> Result<([Sent; 2], T)> {
+    let (stop, frames) = (AtomicBool::new(false), [frames(0), frames(1)]);
+    let (sent, outcome) = thread::scope(|scope| {
+        let senders = [0, 1].map(|cpu| {
+            let (stop, frames) = (&stop, &frames[cpu]);
+            scope.spawn(move || flood(cable, cpu, frames, stop))
+        });
+        let outcome = task();
+        stop.store(true, Ordering::Relaxed);
+        (senders.map(|sender| sender.join().unwrap_or_else(|panic| resume_unwind(panic))), outcome)
+    });
+    let [a, b] = sent;
+    Ok(([a?, b?], outcome?))
+}
+
+/// Each source sent each of its trifectas once a round; they are told by their sender.
+fn each_source_is_exact(metrics: &Metrics, rounds: [u64; 2]) -> Result<()> {
+    for source in 0..SOURCES {
+        let labels = [("source", &*local(source).to_string()), ("direction", "out")];
+        let packets = metrics.count("flowsensor_source_packets_total", &labels)?;
+        let expected = rounds[usize::from(source % 2)] * u64::from(TRIFECTAS);
+        ensure!(packets == expected, "{}: {packets} frames counted of {expected}", local(source));
+    }
     Ok(())
 }
 
