@@ -45,7 +45,7 @@ const SLOWEST_SECONDS: f64 = 60.0;
 /// A scan is over when its last contact is this old.
 const HOLD_SECONDS: u32 = 180;
 /// A source is forgotten when it opened nothing for this long.
-const IDLE: Duration = Duration::from_secs(1_800);
+const IDLE: Duration = Duration::from_mins(30);
 /// Ports and targets followed by source; the one with the least suspicion makes room.
 const PORTS: usize = 6;
 const TARGETS_FOLLOWED: usize = 3;
