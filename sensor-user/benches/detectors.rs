@@ -5,7 +5,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use sensor_user::{
@@ -17,7 +17,7 @@ use sensor_user::{
     observation::{Contact, Observation, Opening, Outcome, Response, Trifecta},
 };
 
-const CONTACTS: u32 = 4_000_000;
+const CONTACTS: u32 = 2_000_000;
 const DRAINS: u32 = 20;
 
 fn main() {
@@ -32,12 +32,12 @@ fn main() {
         let settings = Settings { sources: 100_000, ..Settings::default() };
         let mut detectors = Detectors::new(&settings);
         let mut findings = Vec::new();
-        let begin = Instant::now();
+        let begin = time_on_cpu();
         for (second, drain) in (1..).zip(&drains) {
             drain.iter().for_each(|observation| detectors.observe(observation));
             detectors.advance(Timestamp::from_secs(1_700_000_000 + second), &mut findings);
         }
-        let seconds = begin.elapsed().as_secs_f64();
+        let seconds = (time_on_cpu() - begin).as_secs_f64();
         let millions = f64::from(CONTACTS) / seconds / 1e6;
         let each = seconds * 1e9 / f64::from(CONTACTS);
         println!("{name}: {millions:.1} M first contacts/s, {each:.0} ns each ({observations} observations)");
@@ -48,6 +48,14 @@ fn main() {
             }
         }
     }
+}
+
+/// How long this thread has run: what other processes take of the machine does not count.
+fn time_on_cpu() -> Duration {
+    let text =
+        std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux must tell the time on CPU");
+    let nanoseconds = text.split(' ').next().and_then(|number| number.parse().ok());
+    Duration::from_nanos(nanoseconds.expect("it must be a number"))
 }
 
 /// First contacts, of which `rare` in a hundred go to rare ports, each of another trifecta.
