@@ -166,7 +166,7 @@ impl Agent {
 
 /// Hands a report to the outputs.
 fn hand_on(report: Report, builder: &mut SnapshotBuilder, alert_log: Option<&AlertLog>) {
-    let Report { intervals, alerts } = report;
+    let Report { intervals, alerts, steps: _ } = report;
     for alert in &alerts {
         log(alert);
         if let Some(alert_log) = alert_log {

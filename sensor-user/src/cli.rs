@@ -1,6 +1,6 @@
 //! The command line: what can be said there, and nothing of what it means.
 
-use std::path::PathBuf;
+use std::{net::IpAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -97,6 +97,9 @@ pub struct ReplayArgs {
     /// What to print.
     #[arg(long, value_enum, default_value_t)]
     pub format: OutputFormat,
+    /// Also print, contact by contact, what spoke for and against calling this local host a torrent host.
+    #[arg(long, value_name = "HOST")]
+    pub why: Option<IpAddr>,
     #[command(flatten)]
     #[expect(missing_docs, reason = "the text would become this command's help")]
     pub statistics: StatisticsArgs,

@@ -1,12 +1,12 @@
 //! The assembly: drains in, intervals and alerts out. No I/O and no clock of its own.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, net::IpAddr, time::Duration};
 
 use crate::{
     alert::{Alert, AlertKind, Finding},
     clock::Timestamp,
     config::Config,
-    detect::{Detectors, settings::Settings},
+    detect::{Detectors, settings::Settings, trace::Step},
     flow::{Drain, FrameCounts},
     interval::Interval,
     orient::{MemoryUse, Orientation},
@@ -24,6 +24,8 @@ pub struct Report {
     pub intervals: Vec<Interval>,
     /// Alerts that began or ended, oldest first.
     pub alerts: Vec<Alert>,
+    /// What moved the evidence about the host that is traced, in the order of time.
+    pub steps: Vec<Step>,
 }
 
 /// From drains to intervals and alerts.
@@ -65,6 +67,11 @@ impl Pipeline {
         }
     }
 
+    /// Reports from now on what moves the evidence about `source`.
+    pub fn trace(&mut self, source: IpAddr) {
+        self.detectors.trace(source);
+    }
+
     /// Takes the next drain; drains must not overlap and must come in the order of time.
     pub fn feed(&mut self, drain: &Drain) -> Report {
         let mut report = Report::default();
@@ -77,6 +84,7 @@ impl Pipeline {
             self.detectors.observe(observation);
         }
         self.detectors.advance(drain.end, &mut findings);
+        report.steps = self.detectors.take_steps();
         self.report(findings, &mut report);
         if self.current.as_ref().is_some_and(|current| drain.end >= current.due) {
             self.close(&mut report);

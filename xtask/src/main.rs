@@ -4,6 +4,7 @@
 
 mod build;
 mod demo;
+mod evaluate;
 mod exec;
 mod lint;
 mod setup;
@@ -26,6 +27,8 @@ enum Task {
     Lint,
     /// Everything: set-up, lint, unit tests and, as root, the tests with the real kernel.
     Test(test::Options),
+    /// Measures the detectors on labelled captures: what they find, how soon, and what they call wrongly.
+    Evaluate(evaluate::Options),
     /// Shows the sensor catching a BitTorrent client, in network namespaces of its own (as root).
     Demo(demo::Options),
 }
@@ -46,6 +49,7 @@ fn run(task: Task) -> Result<()> {
         Task::Build(options) => build::run(&options),
         Task::Lint => lint::run(),
         Task::Test(options) => test::run(&options),
+        Task::Evaluate(options) => evaluate::run(&options),
         Task::Demo(options) => demo::run(&options),
     }
 }

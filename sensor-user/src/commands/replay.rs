@@ -40,6 +40,9 @@ pub fn replay(args: &ReplayArgs, config: &Config) -> anyhow::Result<()> {
     };
     let progress = progress_bar(size);
     let mut session = Session::new(config, output);
+    if let Some(host) = args.why {
+        session.sink.pipeline.trace(host);
+    }
     let outcome = args.files.iter().try_fold(Vec::new(), |mut failures, file| {
         match CaptureFile::open(file) {
             Ok(file) => failures.extend(session.file(file, &progress)?),

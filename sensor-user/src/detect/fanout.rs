@@ -46,7 +46,7 @@ const COLD: f64 = 5.0;
 /// Intervals in a row below the threshold after which a burst is over.
 const QUIET_INTERVALS: u32 = 2;
 /// After this long a burst is the new habit of its source.
-const NEW_HABIT: Duration = Duration::from_secs(1_800);
+const NEW_HABIT: Duration = Duration::from_mins(30);
 
 /// What a source did before.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -41,11 +41,11 @@ const TARGETS: u32 = 15;
 const FALSE_ALARM: f64 = 0.01;
 const DETECTION: f64 = 0.99;
 /// The leak takes one failure back in this time: slower scans are not seen.
-const SLOWEST_SECONDS: f64 = 120.0;
+const SLOWEST_SECONDS: f64 = 60.0;
 /// A scan is over when its last contact is this old.
 const HOLD_SECONDS: u32 = 180;
 /// A source is forgotten when it opened nothing for this long.
-const IDLE: Duration = Duration::from_secs(1_800);
+const IDLE: Duration = Duration::from_mins(30);
 /// Ports and targets followed by source; the one with the least suspicion makes room.
 const PORTS: usize = 6;
 const TARGETS_FOLLOWED: usize = 3;

@@ -49,7 +49,7 @@ use crate::{
 /// A source stays named while this many peers count ...
 const HOLD_PEERS: u32 = 4;
 /// ... within this time; without them it is over.
-const HOLD: Duration = Duration::from_secs(180);
+const HOLD: Duration = Duration::from_mins(3);
 
 /// The detector of kind `torrent`.
 #[derive(Debug)]

@@ -1,4 +1,5 @@
-//! JSON lines: one object a line, of the types `interval`, `alert` and `summary`.
+//! JSON lines: one object a line, of the types `interval`, `alert`, `step` (only where asked for) and
+//! `summary`.
 //!
 //! The alert object is the same in `replay --format json` and in the alert log of `run`. Numbers are
 //! finite; what is not known (a variance of one interval) is null.
@@ -15,6 +16,7 @@ use serde::Serialize;
 use super::{ReplayOutput, Totals};
 use crate::{
     alert::{Alert, Finding},
+    detect::trace::Step,
     flow::FrameCounts,
     interval::{Interval, SourceInterval},
     pipeline::Report,
@@ -34,7 +36,10 @@ impl<W: Write> JsonLines<W> {
 
 impl<W: Write> ReplayOutput for JsonLines<W> {
     fn report(&mut self, report: &Report) -> io::Result<()> {
-        let Report { intervals, alerts } = report;
+        let Report { intervals, alerts, steps } = report;
+        for step in steps {
+            write_line(&mut self.out, &Object::of_step(step))?;
+        }
         for interval in intervals {
             write_line(&mut self.out, &Object::of_interval(interval))?;
         }
@@ -86,6 +91,16 @@ enum Object<'a> {
         coverage: Option<f64>,
         evidence: &'a serde_json::Value,
         summary: &'a str,
+    },
+    /// What moved the evidence about a host that is asked about.
+    Step {
+        time: String,
+        peer: Option<IpAddr>,
+        port: Option<u16>,
+        protocol: Option<String>,
+        what: &'a str,
+        weight: Option<f64>,
+        sum: Option<f64>,
     },
     /// The last line of a replay.
     Summary { frames: Frames, intervals: u64, alerts: u64 },
@@ -143,6 +158,21 @@ impl<'a> Object<'a> {
             coverage: finite(*coverage),
             evidence,
             summary,
+        }
+    }
+}
+
+impl<'a> Object<'a> {
+    fn of_step(step: &'a Step) -> Self {
+        let Step { time, peer, what, weight, sum } = step;
+        Self::Step {
+            time: time.to_string(),
+            peer: peer.map(|(peer, ..)| peer),
+            port: peer.map(|(_, port, _)| port),
+            protocol: peer.map(|(.., protocol)| protocol.to_string()),
+            what,
+            weight: finite(*weight),
+            sum: finite(*sum),
         }
     }
 }

@@ -194,7 +194,7 @@ impl<W: Write> ReplayOutput for TableReport<W> {
     fn report(&mut self, report: &Report) -> io::Result<()> {
         report.intervals.iter().for_each(|interval| self.add_interval(interval));
         report.alerts.iter().for_each(|alert| self.add_alert(alert));
-        Ok(())
+        report.steps.iter().try_for_each(|step| writeln!(self.out, "{step}"))
     }
 
     fn finish(&mut self, totals: &Totals) -> io::Result<()> {

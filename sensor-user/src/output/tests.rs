@@ -88,7 +88,7 @@ fn written(output: impl FnOnce(&mut Vec<u8>) -> Box<dyn ReplayOutput + '_>) -> S
     let waning = SourceInterval { mean: Some(0.5), variance: Some(0.25), ..source("fd00::1") };
     let intervals = vec![interval(0, vec![busy(), quiet]), interval(1, vec![waning])];
     let alerts = vec![alert(AlertState::Firing, 1.0), alert(AlertState::Resolved, 0.5)];
-    output.report(&Report { intervals, alerts }).unwrap();
+    output.report(&Report { intervals, alerts, ..Report::default() }).unwrap();
     output.report(&Report::default()).unwrap();
     output.finish(&totals()).unwrap();
     drop(output);

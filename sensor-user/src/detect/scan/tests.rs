@@ -208,10 +208,10 @@ fn it_resolves_three_minutes_after_the_last_contact() {
 
 /// The price of evasion, as the documentation states it.
 #[test]
-fn a_scan_slower_than_one_target_in_two_minutes_is_not_seen() {
+fn a_scan_slower_than_one_target_a_minute_is_not_seen() {
     let paced = |seconds: f64| move |traffic: &mut Traffic| horizontal(traffic, 23, 60, 1.0 / seconds, 0);
-    assert_eq!(fired(paced(60.0)), NAMED, "one target a minute");
-    assert_eq!(fired(paced(130.0)), [], "one target in 130 seconds");
+    assert_eq!(fired(paced(30.0)), NAMED, "two targets a minute");
+    assert_eq!(fired(paced(65.0)), [], "one target in 65 seconds");
 }
 
 #[test]

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// A source is forgotten when it opened nothing for this long.
-const IDLE: Duration = Duration::from_secs(600);
+const IDLE: Duration = Duration::from_mins(10);
 /// How long a UDP socket that spoke to a STUN server is taken for a call's.
 const STUN_MEMORY_SECONDS: u32 = 300;
 /// Rate of other new peers, per second, at which a source counts as one more host.
@@ -142,13 +142,12 @@ impl Ledger {
     /// The suspect of a source, new if it is none yet. None if there is no room because all are named.
     pub fn accuse(&mut self, address: IpAddr) -> Option<&mut Suspect> {
         let known = self.source(address).suspect;
-        let place = match known {
-            Some(place) => place,
-            None => {
-                let place = self.take(address)?;
-                self.source(address).suspect = Some(place);
-                place
-            }
+        let place = if let Some(place) = known {
+            place
+        } else {
+            let place = self.take(address)?;
+            self.source(address).suspect = Some(place);
+            place
         };
         Some(&mut self.pool[place as usize])
     }

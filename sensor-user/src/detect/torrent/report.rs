@@ -149,7 +149,7 @@ fn parts(suspect: &Suspect) -> Value {
 fn answers(view: &View) -> Value {
     let View { ripe, answered, refused, unreachable, .. } = *view;
     json!({
-        "older_than_1_s": ripe,
+        "due": ripe,
         "answered": answered,
         "refused": refused,
         "unreachable": unreachable,

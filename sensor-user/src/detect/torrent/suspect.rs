@@ -22,7 +22,7 @@ use crate::{
 /// A port that this many other peers of the source use is popular with it.
 const POPULAR: usize = 3;
 /// How long a peer makes its port and network popular.
-pub const WINDOW: Duration = Duration::from_secs(60);
+pub const WINDOW: Duration = Duration::from_mins(1);
 /// From this many peers in one network on, more of it weigh less.
 const CROWDED: usize = 3;
 /// What a damped contact weighs.
@@ -43,14 +43,14 @@ const SERVED_PEERS: usize = 2;
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Memory of the source's own habit of contacting rare ports.
-const HABIT: Duration = Duration::from_secs(300);
+const HABIT: Duration = Duration::from_mins(5);
 
 /// The three tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Test {
     /// Bursts: about ten peers within seconds.
     Fast,
-    /// Trickles: about thirty within minutes.
+    /// Trickles: twenty and more within minutes.
     Slow,
     /// Conversations that were under way when first seen.
     Standing,
@@ -75,7 +75,7 @@ impl Test {
     pub const fn threshold(self) -> f64 {
         match self {
             Self::Fast | Self::Standing => 10.0,
-            Self::Slow => 30.0,
+            Self::Slow => 40.0,
         }
     }
 
@@ -93,7 +93,7 @@ impl Test {
     pub const fn window(self) -> Duration {
         match self {
             Self::Fast => WINDOW,
-            Self::Slow | Self::Standing => Duration::from_secs(600),
+            Self::Slow | Self::Standing => Duration::from_mins(10),
         }
     }
 

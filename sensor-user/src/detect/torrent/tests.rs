@@ -8,8 +8,7 @@ use crate::{
         Detector, Detectors,
         settings::{Sensitivity, Settings},
         synthetic::{
-            After, HOST, START, Swarm, Traffic, address, at, browser, findings, fired, fired_with, one_port,
-            run,
+            After, HOST, Swarm, Traffic, address, at, browser, findings, fired, fired_with, one_port, run,
         },
     },
     flow::Protocol,
@@ -194,7 +193,7 @@ fn it_resolves_three_minutes_after_the_last_peers_and_not_before() {
     assert_eq!((begin.state, end.state), (AlertState::Firing, AlertState::Resolved));
     let quiet = end.time.since(at(15.0)).as_secs();
     assert!((175..=185).contains(&quiet), "resolved {quiet} s after the last peer");
-    assert_eq!(detectors.score(AlertKind::Torrent, HOST), 0.0);
+    assert!(detectors.score(AlertKind::Torrent, HOST) < 1e-9);
     assert_eq!(detectors.firing().iter().count(), 0);
 }
 
@@ -326,6 +325,5 @@ proptest! {
                 prop_assert_eq!(score >= 0.5, detectors.firing().is(source, kind), "{:?} {}", kind, score);
             }
         }
-        prop_assert!(START < at(1.0));
     }
 }

@@ -7,8 +7,8 @@ use crate::{
     flow::Protocol,
 };
 
-/// A contact this old has had its chance of a first answer.
-const RIPE: std::time::Duration = std::time::Duration::from_secs(1);
+/// A contact this old has had its chance of a first answer: few round trips on the Internet take longer.
+const RIPE: std::time::Duration = std::time::Duration::from_millis(500);
 
 /// The candidates that count in one window, in numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -25,7 +25,7 @@ pub struct View {
     pub udp: u32,
     /// Peers tried over both TCP and UDP.
     pub both_protocols: u32,
-    /// Peers contacted a second or more ago.
+    /// Peers contacted half a second or more ago.
     pub ripe: u32,
     /// Of the ripe ones, those that answered.
     pub answered: u32,
