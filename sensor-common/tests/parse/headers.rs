@@ -1,8 +1,6 @@
 //! What the parser makes of each kind of header, case by case.
 
-mod frames;
-
-use frames::*;
+use crate::frames::*;
 use sensor_common::{
     frame::CapturedFrame,
     packet::{FlowKey, Marks, SCTP, TCP, UDP, UDP_LITE},
