@@ -182,10 +182,10 @@ const _: () = assert!(size_of::<SlotV6>() == 64 && size_of::<BucketV6>() == 256)
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct OverflowKey {
-    /// Source address, IPv4 in the first four bytes.
-    pub src: [u8; 16],
-    /// Destination address, IPv4 in the first four bytes.
-    pub dst: [u8; 16],
+    /// Source, then destination, in network byte order as read; of IPv4 the source in the first word and
+    /// the destination in the second. Words of the size that the layout allows: bytes would be put
+    /// together on the stack, one by one.
+    pub addresses: [u32; 8],
     /// Destination port, host byte order.
     pub dst_port: u16,
     /// IANA protocol number.
@@ -199,11 +199,23 @@ impl OverflowKey {
     #[must_use]
     pub fn from_bytes(bytes: &[u8; 36]) -> Self {
         Self {
-            src: core::array::from_fn(|i| bytes[i]),
-            dst: core::array::from_fn(|i| bytes[16 + i]),
+            addresses: core::array::from_fn(|i| {
+                u32::from_ne_bytes(core::array::from_fn(|byte| bytes[4 * i + byte]))
+            }),
             dst_port: u16::from_ne_bytes([bytes[32], bytes[33]]),
             protocol: bytes[34],
             family: bytes[35],
+        }
+    }
+
+    /// The addresses, by family.
+    #[must_use]
+    pub fn addresses(&self) -> Addresses {
+        let words = self.addresses.map(u32::to_ne_bytes);
+        let address = |first: usize| core::array::from_fn(|byte| words[first + byte / 4][byte % 4]);
+        match self.family {
+            4 => Addresses::V4 { src: words[0], dst: words[1] },
+            _ => Addresses::V6 { src: address(0), dst: address(4) },
         }
     }
 }

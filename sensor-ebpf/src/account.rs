@@ -28,18 +28,21 @@ pub enum Outcome {
     Lost(Lost),
 }
 
-/// Accounts one frame.
+/// Accounts one frame, in which `find` finds what there is.
+///
+/// It is called in here, after the lookups: what it finds would have to be kept on the stack across them.
 #[inline(always)]
-pub fn account(found: &Found, wire_len: usize) -> Outcome {
+pub fn account(find: impl FnOnce() -> Found, wire_len: usize) -> Outcome {
     let cpu = maps::cpu();
     let generation = maps::generation();
     // The map has an element for every possible CPU.
     let Some(state) = maps::cpu_state(cpu) else { return Outcome::Lost(Lost::Internal) };
     let totals = &mut state.totals[(generation & 1) as usize];
     totals.seen += 1;
+    let found = find();
     // The counters are always there; `get_mut` because an index would leave a panic in the program.
     match found.ignored() {
-        None => match count(found, wire_len, Part { cpu, generation }, totals) {
+        None => match count(&found, wire_len, Part { cpu, generation }, totals) {
             Ok(()) => Outcome::Counted,
             Err(reason) => {
                 if let Some(counter) = totals.lost.get_mut(reason as usize) {

@@ -32,15 +32,14 @@ pub fn inspect(ctx: XdpContext) -> u32 {
     let Some(inspection) = maps::inspection() else { return xdp_action::XDP_ABORTED };
     let frame = Inspected::new(&ctx, inspection);
     let link = Link::ALL.get(inspection.link as usize).copied().unwrap_or(Link::Ethernet);
-    *inspection = Inspection::of(parse(&frame, link));
+    *inspection = Inspection::of(parse(&frame, link, maps::decapsulate()));
     xdp_action::XDP_DROP
 }
 
 #[inline(always)]
 fn run<F: Frame>(ctx: &XdpContext, frame: &F) -> u32 {
-    let found = find(frame, Link::Ethernet);
     let wire_len = frame.wire_len();
-    let outcome = account(&found, wire_len);
+    let outcome = account(|| find(frame, Link::Ethernet, maps::decapsulate()), wire_len);
     // Off unless asked for at load; the verifier then removes it, and it costs nothing.
     match outcome {
         Outcome::Counted => {}

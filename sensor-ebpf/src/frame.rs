@@ -1,9 +1,45 @@
 //! Reading the packet buffer: the only place that touches packet memory.
 
-use core::arch::asm;
+use core::{arch::asm, array};
 
 use aya_ebpf::{helpers::generated::bpf_xdp_get_buff_len, programs::XdpContext};
 use sensor_common::{control::Inspection, frame::Frame};
+
+/// The `N` bytes at `address`, in one instruction if there is one.
+///
+/// Packet data is not aligned, and so the compiler would read it byte by byte; the kernel allows wider
+/// accesses where the machine does. They are written by hand because the compiler's own way (its feature
+/// `allows-misaligned-mem-access`) misaligns accesses to the stack too, which the verifier refuses.
+///
+/// # Safety
+///
+/// The bytes must be readable.
+#[inline(always)]
+unsafe fn load<const N: usize>(address: usize) -> [u8; N] {
+    macro_rules! load {
+        ($bits:literal) => {{
+            let word: u64;
+            // SAFETY: reads what the caller vouches for.
+            unsafe {
+                asm!(
+                    concat!("{word} = *(u", $bits, " *)({address} + 0)"),
+                    address = in(reg) address,
+                    word = lateout(reg) word,
+                    options(pure, readonly, nostack, preserves_flags)
+                );
+            }
+            let bytes = word.to_ne_bytes();
+            array::from_fn(|i| bytes[i & 7])
+        }};
+    }
+    match N {
+        8 => load!("64"),
+        4 => load!("32"),
+        2 => load!("16"),
+        // SAFETY: as the caller vouches, and an array of bytes has no alignment.
+        _ => unsafe { *(address as *const [u8; N]) },
+    }
+}
 
 /// The linear part of a packet buffer.
 struct Linear {
@@ -32,9 +68,9 @@ impl Linear {
         if start + N > self.data_end {
             return None;
         }
-        // SAFETY: data..data_end is the readable part of the packet, `start + N` was compared with its
-        // end, and an array of bytes has no alignment.
-        Some(unsafe { *(start as *const [u8; N]) })
+        // SAFETY: data..data_end is the readable part of the packet, and `start + N` was compared with its
+        // end.
+        Some(unsafe { load(start) })
     }
 
     /// `value` plus a zero that the verifier takes for any number of 32 bits.

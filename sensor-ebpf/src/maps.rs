@@ -9,6 +9,7 @@ use aya_ebpf::{
 };
 use sensor_common::{
     control::{Control, CpuState, GENERATIONS, Inspection},
+    parse::Decapsulate,
     table::{BucketV4, BucketV6, Counters, OverflowKey},
 };
 
@@ -47,6 +48,10 @@ static BUCKET_BITS_V6: u32 = 6;
 #[unsafe(no_mangle)]
 static HASH_SECRET: [u64; 5] = [1; 5];
 
+/// The tunnels to open, as words of [`Decapsulate`].
+#[unsafe(no_mangle)]
+static DECAPSULATE: [u64; 2] = Decapsulate::ALL.to_words();
+
 /// Reads a load-time constant, whose value here is not the one at run time.
 #[inline(always)]
 fn constant<T: Copy>(value: &T) -> T {
@@ -57,6 +62,11 @@ fn constant<T: Copy>(value: &T) -> T {
 #[inline(always)]
 pub fn verdict() -> u32 {
     constant(&VERDICT)
+}
+
+#[inline(always)]
+pub fn decapsulate() -> Decapsulate {
+    Decapsulate::of_words([constant(&DECAPSULATE[0]), constant(&DECAPSULATE[1])])
 }
 
 #[inline(always)]

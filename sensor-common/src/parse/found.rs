@@ -10,58 +10,103 @@ use crate::{
     table::{KeyV4, KeyV6, OverflowKey},
 };
 
+/// Which piece of an IP datagram a frame carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// All of it.
+    Whole,
+    /// The first fragment, which has the ports.
+    First,
+    /// Another fragment.
+    Later,
+}
+
 /// A segment, or the reason why there is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Found {
     /// Source, then destination, in network byte order as read; of IPv4 both in the first word.
     addresses: [u64; 4],
+    /// The number that the fragments of the datagram share; 0 if it is not fragmented.
+    pub id: u32,
     /// Source port, host byte order.
     pub src_port: u16,
     /// Destination port, host byte order.
     pub dst_port: u16,
     /// IANA protocol number.
     pub protocol: u8,
-    /// What the segment is; empty where there is none.
+    /// What the segment is. [`Marks::UNREACHABLE`] alone where the frame has no segment of its own: it is
+    /// an ICMP error that quotes this flow.
     pub marks: Marks,
-    /// The index of the reason.
+    /// The index of the reason, or [`COUNTS`].
     ignored: u8,
     /// Whether the addresses are IPv6.
     pub is_ipv6: bool,
+    /// Which piece of the datagram this is. With [`Piece::Later`] the ports are unknown.
+    pub piece: Piece,
 }
+
+/// Instead of a reason: the frame counts.
+const COUNTS: u8 = u8::MAX;
 
 impl Found {
     /// Nothing, for this reason.
     #[inline(always)]
-    pub const fn nothing(reason: Ignored) -> Self {
+    pub(super) const fn nothing(reason: Ignored) -> Self {
         Self {
             addresses: [0; 4],
+            id: 0,
             src_port: 0,
             dst_port: 0,
             protocol: 0,
             marks: Marks(0),
             ignored: reason as u8,
             is_ipv6: false,
+            piece: Piece::Whole,
         }
     }
 
     /// A segment between these addresses.
     #[inline(always)]
-    pub const fn segment(
+    pub(super) const fn segment(
         addresses: [u64; 4],
         is_ipv6: bool,
-        ports: [u16; 2],
+        [src_port, dst_port]: [u16; 2],
         protocol: u8,
         marks: Marks,
     ) -> Self {
-        let [src_port, dst_port] = ports;
-        Self { addresses, src_port, dst_port, protocol, marks, ignored: 0, is_ipv6 }
+        let piece = Piece::Whole;
+        Self { addresses, id: 0, src_port, dst_port, protocol, marks, ignored: COUNTS, is_ipv6, piece }
     }
 
-    /// The reason why there is no segment.
+    /// A fragment without ports.
+    #[inline(always)]
+    pub(super) const fn fragment(addresses: [u64; 4], is_ipv6: bool, protocol: u8) -> Self {
+        Self { addresses, protocol, is_ipv6, ..Self::nothing(Ignored::Fragment) }
+    }
+
+    #[inline(always)]
+    pub(super) const fn with_piece(self, piece: Piece, id: u32) -> Self {
+        Self { id, piece, ..self }
+    }
+
+    /// The same segment as what an ICMP error quotes.
+    #[inline(always)]
+    pub(super) const fn into_quoted(self) -> Self {
+        Self { marks: Marks::UNREACHABLE, ignored: Ignored::NotL4 as u8, ..self }
+    }
+
+    /// The reason why the frame does not count.
     #[inline(always)]
     #[must_use]
     pub const fn ignored(&self) -> Option<Ignored> {
-        if self.marks.0 == 0 { Some(Ignored::of_index(self.ignored)) } else { None }
+        if self.ignored == COUNTS { None } else { Some(Ignored::of_index(self.ignored)) }
+    }
+
+    /// Whether the frame is an ICMP error that quotes the flow.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_quoted(&self) -> bool {
+        self.marks.has(Marks::UNREACHABLE)
     }
 
     /// The key of an IPv4 segment in the flow table.
@@ -83,15 +128,10 @@ impl Found {
     #[must_use]
     pub const fn overflow_key(&self) -> OverflowKey {
         let Self { addresses: [first, second, third, fourth], dst_port, protocol, is_ipv6, .. } = *self;
-        if is_ipv6 {
-            let [src, dst] = [address(first, second), address(third, fourth)];
-            OverflowKey { src, dst, dst_port, protocol, family: 6 }
-        } else {
-            let [a, b, c, d, e, f, g, h] = first.to_ne_bytes();
-            let src = [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-            let dst = [e, f, g, h, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-            OverflowKey { src, dst, dst_port, protocol, family: 4 }
-        }
+        let [a, b] = halves(first);
+        let ([c, d], [e, f], [g, h]) = (halves(second), halves(third), halves(fourth));
+        let family = if is_ipv6 { 6 } else { 4 };
+        OverflowKey { addresses: [a, b, c, d, e, f, g, h], dst_port, protocol, family }
     }
 
     /// The same as a packet.
@@ -100,9 +140,27 @@ impl Found {
         if let Some(reason) = self.ignored() {
             return Err(reason);
         }
-        let Self { addresses, src_port, dst_port, protocol, marks, ignored: _, is_ipv6 } = *self;
+        Ok(Packet { key: self.flow_key(), marks: self.marks })
+    }
+
+    /// The flow of a segment or of a quote.
+    #[inline(always)]
+    #[must_use]
+    pub const fn flow_key(&self) -> FlowKey {
+        let Self { addresses, src_port, dst_port, protocol, is_ipv6, .. } = *self;
         let addresses = if is_ipv6 { v6(addresses) } else { v4(addresses[0]) };
-        Ok(Packet { key: FlowKey { addresses, src_port, dst_port, protocol }, marks })
+        FlowKey { addresses, src_port, dst_port, protocol }
+    }
+}
+
+/// The halves of a word in the order of memory.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "the word is cut in two")]
+const fn halves(word: u64) -> [u32; 2] {
+    if cfg!(target_endian = "little") {
+        [word as u32, (word >> 32) as u32]
+    } else {
+        [(word >> 32) as u32, word as u32]
     }
 }
 

@@ -19,8 +19,8 @@ const MAX_PADDED: usize = 46;
 #[inline(always)]
 pub fn header<F: Frame>(walk: &mut Walk<'_, F>) -> Result<Layer, Ignored> {
     let header = walk.read::<MIN_LEN>()?;
-    let [version_and_length, _, len_high, len_low, _, _, fragment_high, fragment_low, _, protocol, ..] =
-        header;
+    let [version_and_length, _, len_high, len_low, id_high, id_low, ..] = header;
+    let [.., fragment_high, fragment_low, _, protocol, _, _, _, _, _, _, _, _, _, _] = header;
     let header_len = usize::from(version_and_length & 0x0f) * 4;
     if version_and_length >> 4 != 4 || header_len < MIN_LEN {
         return Err(Ignored::Malformed);
@@ -32,11 +32,13 @@ pub fn header<F: Frame>(walk: &mut Walk<'_, F>) -> Result<Layer, Ignored> {
     walk.enter_ip(false, length)?;
     walk.advance(header_len)?;
     let fragment = u16::from_be_bytes([fragment_high, fragment_low]);
+    let id = u32::from(u16::from_be_bytes([id_high, id_low]));
     if fragment & FRAGMENT_OFFSET != 0 {
-        return Err(Ignored::Fragment);
+        walk.set_fragment(false, id);
+        return Ok(Layer::LaterFragment(protocol));
     }
     if fragment & MORE_FRAGMENTS != 0 {
-        walk.set_first_fragment();
+        walk.set_fragment(true, id);
     }
     Ok(Layer::Protocol(protocol))
 }

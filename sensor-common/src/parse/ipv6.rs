@@ -66,14 +66,15 @@ pub fn authentication<F: Frame>(walk: &mut Walk<'_, F>) -> Result<Layer, Ignored
 pub fn fragment<F: Frame>(walk: &mut Walk<'_, F>) -> Result<Layer, Ignored> {
     const MORE_FRAGMENTS: u16 = 1;
     const RESERVED: u16 = 0b110;
-    let [next, _, high, low, ..] = walk.read::<FRAGMENT_LEN>()?;
+    let [next, _, high, low, a, b, c, d] = walk.read::<FRAGMENT_LEN>()?;
     walk.advance(FRAGMENT_LEN)?;
-    let field = u16::from_be_bytes([high, low]);
+    let (field, id) = (u16::from_be_bytes([high, low]), u32::from_be_bytes([a, b, c, d]));
     if field & !(MORE_FRAGMENTS | RESERVED) != 0 {
-        return Err(Ignored::Fragment);
+        walk.set_fragment(false, id);
+        return Ok(Layer::LaterFragment(next));
     }
     if field & MORE_FRAGMENTS != 0 {
-        walk.set_first_fragment();
+        walk.set_fragment(true, id);
     }
     Ok(Layer::Protocol(next))
 }

@@ -1,7 +1,7 @@
 //! The plain frames that links are full of, read in a straight line: Ethernet, at most one VLAN tag,
-//! IPv4 without options or IPv6 without extension headers, not a fragment, TCP or UDP.
+//! IPv4 without options or IPv6 without extension headers, not a fragment, TCP or UDP to no tunnel's port.
 
-use super::{found::Found, ipv4, ipv6, link, transport};
+use super::{Decapsulate, found::Found, ipv4, ipv6, link, transport, tunnel};
 use crate::{
     frame::Frame,
     packet::{Marks, TCP, UDP},
@@ -9,44 +9,44 @@ use crate::{
 
 /// The segment in a plain frame. `None` says only that the frame must be walked.
 #[inline(always)]
-pub fn find<F: Frame>(frame: &F) -> Option<Found> {
+pub fn find<F: Frame>(frame: &F, decapsulate: Decapsulate) -> Option<Found> {
     let ethertype = u16::from_be_bytes(frame.read(12)?);
     if link::is_tag(ethertype) {
         let ethertype = u16::from_be_bytes(frame.read(link::ETHERNET_LEN + 2)?);
-        return datagram(frame, ethertype, link::ETHERNET_LEN + link::TAG_LEN);
+        return datagram(frame, decapsulate, ethertype, link::ETHERNET_LEN + link::TAG_LEN);
     }
-    datagram(frame, ethertype, link::ETHERNET_LEN)
+    datagram(frame, decapsulate, ethertype, link::ETHERNET_LEN)
 }
 
 #[inline(always)]
-fn datagram<F: Frame>(frame: &F, ethertype: u16, offset: usize) -> Option<Found> {
+fn datagram<F: Frame>(frame: &F, decapsulate: Decapsulate, ethertype: u16, offset: usize) -> Option<Found> {
     match ethertype {
-        link::IPV4 => v4(frame, offset),
-        link::IPV6 => v6(frame, offset),
+        link::IPV4 => v4(frame, decapsulate, offset),
+        link::IPV6 => v6(frame, decapsulate, offset),
         _ => None,
     }
 }
 
 #[inline(always)]
-fn v4<F: Frame>(frame: &F, offset: usize) -> Option<Found> {
+fn v4<F: Frame>(frame: &F, decapsulate: Decapsulate, offset: usize) -> Option<Found> {
     const VERSION_4_WITHOUT_OPTIONS: u8 = 0x45;
-    let header = frame.read::<{ ipv4::MIN_LEN }>(offset)?;
-    let [version_and_length, _, len_high, len_low, _, _, fragment_high, fragment_low, ..] = header;
-    let [.., protocol, _, _, a, b, c, d, e, f, g, h] = header;
-    let fragment = u16::from_be_bytes([fragment_high, fragment_low]);
+    // In pieces that the kernel's instance reads with one instruction each.
+    let [version_and_length, _, len_high, len_low] = frame.read(offset)?;
+    let fragment = u16::from_be_bytes(frame.read(offset + 6)?);
     if version_and_length != VERSION_4_WITHOUT_OPTIONS
         || fragment & (ipv4::FRAGMENT_OFFSET | ipv4::MORE_FRAGMENTS) != 0
     {
         return None;
     }
+    let [_, protocol] = frame.read(offset + 8)?;
+    let addresses = [u64::from_ne_bytes(frame.read(offset + 12)?), 0, 0, 0];
     let end = offset + usize::from(u16::from_be_bytes([len_high, len_low]));
-    let addresses = [u64::from_ne_bytes([a, b, c, d, e, f, g, h]), 0, 0, 0];
-    segment(frame, offset + ipv4::MIN_LEN, end, protocol, (addresses, false))
+    segment(frame, decapsulate, [offset + ipv4::MIN_LEN, end], protocol, (addresses, false))
 }
 
 #[inline(always)]
-fn v6<F: Frame>(frame: &F, offset: usize) -> Option<Found> {
-    let [version, _, _, _, len_high, len_low, protocol] = frame.read::<7>(offset)?;
+fn v6<F: Frame>(frame: &F, decapsulate: Decapsulate, offset: usize) -> Option<Found> {
+    let [version, _, _, _, len_high, len_low, protocol, _] = frame.read(offset)?;
     if version >> 4 != 6 {
         return None;
     }
@@ -54,15 +54,15 @@ fn v6<F: Frame>(frame: &F, offset: usize) -> Option<Found> {
     let end = start + usize::from(u16::from_be_bytes([len_high, len_low]));
     let word = |at| frame.read(offset + at).map(u64::from_ne_bytes);
     let addresses = [word(8)?, word(16)?, word(24)?, word(32)?];
-    segment(frame, start, end, protocol, (addresses, true))
+    segment(frame, decapsulate, [start, end], protocol, (addresses, true))
 }
 
 /// The segment from `start` to `end`.
 #[inline(always)]
 fn segment<F: Frame>(
     frame: &F,
-    start: usize,
-    end: usize,
+    decapsulate: Decapsulate,
+    [start, end]: [usize; 2],
     protocol: u8,
     (addresses, is_ipv6): ([u64; 4], bool),
 ) -> Option<Found> {
@@ -83,5 +83,8 @@ fn segment<F: Frame>(
     }
     let [src_high, src_low, dst_high, dst_low] = frame.read(start)?;
     let ports = [u16::from_be_bytes([src_high, src_low]), u16::from_be_bytes([dst_high, dst_low])];
+    if protocol == UDP && tunnel::is_port(ports[1], decapsulate) {
+        return None;
+    }
     Some(Found::segment(addresses, is_ipv6, ports, protocol, marks))
 }

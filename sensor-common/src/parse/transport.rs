@@ -26,8 +26,8 @@ pub fn segment<F: Frame>(walk: &Walk<'_, F>, protocol: u8) -> Result<Found, Igno
 #[inline(always)]
 fn tcp_marks<F: Frame>(walk: &Walk<'_, F>) -> Result<Marks, Ignored> {
     const AS_FAR_AS_FLAGS: usize = TCP_LENGTH_AND_FLAGS + 2;
-    // A first fragment may be too short for the flags; its ports count all the same.
-    if walk.is_first_fragment() && walk.lacks(AS_FAR_AS_FLAGS) {
+    // What is cut may be too short for the flags; its ports count all the same.
+    if walk.is_cut() && walk.lacks(AS_FAR_AS_FLAGS) {
         return Ok(Marks::OTHER);
     }
     let [.., length, flags] = walk.read::<AS_FAR_AS_FLAGS>()?;
@@ -47,14 +47,18 @@ pub const fn tcp_header_len(byte: u8) -> usize {
 
 #[inline(always)]
 fn unflagged<F: Frame>(walk: &Walk<'_, F>, protocol: u8) -> Result<Marks, Ignored> {
-    all_there(walk, if protocol == SCTP { SCTP_LEN } else { UDP_LEN })?;
+    if protocol == SCTP {
+        all_there(walk, SCTP_LEN)?;
+    } else {
+        all_there(walk, UDP_LEN)?;
+    }
     Ok(Marks::OTHER)
 }
 
-/// Checks that a datagram carries the whole of a transport header; a first fragment need not.
+/// Checks that a datagram carries the whole of a transport header, unless it is cut.
 #[inline(always)]
 fn all_there<F: Frame>(walk: &Walk<'_, F>, header_len: usize) -> Result<(), Ignored> {
-    if walk.lacks(header_len) && !walk.is_first_fragment() {
+    if walk.lacks(header_len) && !walk.is_cut() {
         return Err(Ignored::Truncated);
     }
     Ok(())

@@ -1,6 +1,9 @@
 //! Where a walk through the headers stands: the offset, the end, and the IP header last seen.
 
-use super::found::Found;
+use super::{
+    Layer,
+    found::{Found, Piece},
+};
 use crate::{frame::Frame, packet::Marks, reason::Ignored};
 
 /// Headers are read as far as here, so that offsets stay within the 15 bits of [`Frame::read`].
@@ -8,7 +11,20 @@ const READ_LIMIT: usize = 0x7f00;
 const OFFSET_BITS: usize = 0x7fff;
 const LENGTH_BITS: usize = 0xffff_ffff;
 
+/// The datagram last entered is IPv6.
+const IPV6: usize = 1;
+/// It is the first fragment.
+const FIRST_FRAGMENT: usize = 1 << 1;
+/// The data may end before the headers say: a first fragment, a quote, a mirror that cuts.
+const CUT: usize = 1 << 2;
+/// This is what an ICMP error quotes.
+const QUOTE: usize = 1 << 3;
+const FACTS_BITS: usize = 0x0f;
+
 /// The state of a walk. It keeps where things are, not what they are: addresses are read at the end.
+///
+/// All of it passes through [`Frame::forget_range`]: the verifier follows each different state of the
+/// walk through all that may come, so there must be one.
 pub struct Walk<'f, F> {
     frame: &'f F,
     /// Start of the next header.
@@ -19,19 +35,31 @@ pub struct Walk<'f, F> {
     readable: usize,
     /// Start of the IP header last seen.
     ip: usize,
-    is_ipv6: bool,
-    /// Whether the datagram goes on in later fragments.
-    is_first_fragment: bool,
+    /// The number that the fragments of that datagram share.
+    id: u32,
+    facts: usize,
 }
 
 impl<'f, F: Frame> Walk<'f, F> {
     #[inline(always)]
     pub fn new(frame: &'f F) -> Self {
-        let mut walk =
-            Self { frame, offset: 0, end: 0, readable: 0, ip: 0, is_ipv6: false, is_first_fragment: false };
+        let mut walk = Self { frame, offset: 0, end: 0, readable: 0, ip: 0, id: 0, facts: 0 };
         walk.set_offset(0);
         walk.set_end(frame.wire_len());
+        walk.set_facts(0);
+        walk.ip = walk.offset;
         walk
+    }
+
+    /// `layer` unchanged.
+    #[inline(always)]
+    pub fn forget(&self, layer: Layer) -> Layer {
+        Layer::of_word(self.frame.forget_range(layer.to_word()) & Layer::WORD_BITS)
+    }
+
+    #[inline(always)]
+    fn set_facts(&mut self, facts: usize) {
+        self.facts = self.frame.forget_range(facts) & FACTS_BITS;
     }
 
     #[inline(always)]
@@ -66,6 +94,12 @@ impl<'f, F: Frame> Walk<'f, F> {
         self.end - self.offset
     }
 
+    /// Start of the next header in the frame.
+    #[inline(always)]
+    pub const fn offset(&self) -> usize {
+        self.offset
+    }
+
     /// Goes past a header of `length` bytes.
     #[inline(always)]
     pub fn advance(&mut self, length: usize) -> Result<(), Ignored> {
@@ -81,42 +115,89 @@ impl<'f, F: Frame> Walk<'f, F> {
     #[inline(always)]
     pub fn enter_ip(&mut self, is_ipv6: bool, length: usize) -> Result<(), Ignored> {
         let end = self.offset + length;
-        if end > self.end {
+        if end <= self.end {
+            self.set_end(end);
+        } else if !self.is_cut() {
             return Err(Ignored::Truncated);
         }
-        self.set_end(end);
         self.ip = self.offset;
-        self.is_ipv6 = is_ipv6;
-        self.is_first_fragment = false;
+        let family = if is_ipv6 { IPV6 } else { 0 };
+        self.set_facts(self.facts & !(IPV6 | FIRST_FRAGMENT) | family);
         Ok(())
     }
 
     #[inline(always)]
     pub const fn is_ipv6(&self) -> bool {
-        self.is_ipv6
+        self.facts & IPV6 != 0
+    }
+
+    /// Notes that the datagram is fragmented under the number `id`, and whether this is its first piece.
+    #[inline(always)]
+    pub fn set_fragment(&mut self, is_first: bool, id: u32) {
+        self.id = id;
+        if is_first {
+            self.set_facts(self.facts | FIRST_FRAGMENT | CUT);
+        }
+    }
+
+    /// Notes that the data may end before the headers say.
+    #[inline(always)]
+    pub fn set_cut(&mut self) {
+        self.set_facts(self.facts | CUT);
+    }
+
+    /// Whether the data may end before the headers say.
+    #[inline(always)]
+    pub const fn is_cut(&self) -> bool {
+        self.facts & CUT != 0
+    }
+
+    /// Notes that what comes is the beginning of a packet that an ICMP error quotes.
+    #[inline(always)]
+    pub fn enter_quote(&mut self) {
+        self.set_facts(self.facts | QUOTE | CUT);
     }
 
     #[inline(always)]
-    pub const fn set_first_fragment(&mut self) {
-        self.is_first_fragment = true;
+    pub const fn is_quote(&self) -> bool {
+        self.facts & QUOTE != 0
     }
 
-    #[inline(always)]
-    pub const fn is_first_fragment(&self) -> bool {
-        self.is_first_fragment
-    }
-
-    /// The segment of the datagram last entered.
+    /// The segment of the datagram last entered, whose header comes next.
     #[inline(always)]
     pub fn segment(&self, protocol: u8, marks: Marks) -> Result<Found, Ignored> {
         let [src_high, src_low, dst_high, dst_low] = self.read()?;
         let ports = [u16::from_be_bytes([src_high, src_low]), u16::from_be_bytes([dst_high, dst_low])];
-        let addresses = if self.is_ipv6 {
-            [self.address_word(8)?, self.address_word(16)?, self.address_word(24)?, self.address_word(32)?]
+        let found = Found::segment(self.addresses()?, self.is_ipv6(), ports, protocol, marks);
+        if self.is_quote() {
+            Ok(found.into_quoted())
+        } else if self.facts & FIRST_FRAGMENT != 0 {
+            Ok(found.with_piece(Piece::First, self.id))
         } else {
-            [self.address_word(12)?, 0, 0, 0]
-        };
-        Ok(Found::segment(addresses, self.is_ipv6, ports, protocol, marks))
+            Ok(found)
+        }
+    }
+
+    /// The later fragment that the IP header last seen belongs to.
+    #[inline(always)]
+    pub fn later_fragment(&self, protocol: u8) -> Result<Found, Ignored> {
+        let found = Found::fragment(self.addresses()?, self.is_ipv6(), protocol);
+        Ok(found.with_piece(Piece::Later, self.id))
+    }
+
+    /// Both addresses of the IP header last seen.
+    #[inline(always)]
+    fn addresses(&self) -> Result<[u64; 4], Ignored> {
+        if self.is_ipv6() {
+            Ok([
+                self.address_word(8)?,
+                self.address_word(16)?,
+                self.address_word(24)?,
+                self.address_word(32)?,
+            ])
+        } else {
+            Ok([self.address_word(12)?, 0, 0, 0])
+        }
     }
 
     /// Eight bytes of addresses at `at` in the IP header last seen.

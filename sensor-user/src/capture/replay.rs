@@ -8,7 +8,7 @@ mod tests;
 
 use std::time::Duration;
 
-use sensor_common::parse::parse;
+use sensor_common::parse::{Decapsulate, parse};
 
 use super::{file::TimedFrame, merge::FlowSet};
 use crate::{
@@ -86,7 +86,7 @@ impl Replay {
         let time = self.advance(timed.time, feed)?;
         let counts = &mut self.drain.frames[0];
         counts.seen += 1;
-        match parse(&timed.frame, timed.link) {
+        match parse(&timed.frame, timed.link, Decapsulate::ALL) {
             Err(reason) => counts.ignored[reason as usize] += 1,
             Ok(packet) => {
                 counts.counted += 1;

@@ -5,7 +5,11 @@ use std::{
     net::IpAddr,
 };
 
-use sensor_common::{packet::Packet, parse::parse, reason::Ignored};
+use sensor_common::{
+    packet::Packet,
+    parse::{Decapsulate, parse},
+    reason::Ignored,
+};
 use serde::Serialize;
 
 use crate::{
@@ -28,7 +32,7 @@ pub struct UserEngine;
 
 impl Engine for UserEngine {
     fn read(&mut self, timed: &TimedFrame<'_>) -> anyhow::Result<Result<Packet, Ignored>> {
-        Ok(parse(&timed.frame, timed.link))
+        Ok(parse(&timed.frame, timed.link, Decapsulate::ALL))
     }
 }
 

@@ -11,7 +11,7 @@ use aya::{
 };
 use sensor_common::{
     control::{CONTROL, CPU_STATE, Control, CpuState, FrameTotals, GENERATIONS},
-    packet::{Addresses, FlowKey},
+    packet::FlowKey,
     table::{
         BUCKETS_PER_WORD, BucketV4, BucketV6, Counters, FLOWS_V4, FLOWS_V6, OVERFLOW, OverflowKey, SLOTS,
         Slot, USED_V4, USED_V6,
@@ -274,13 +274,12 @@ impl FlowTable {
 }
 
 fn flow_key(key: &OverflowKey, counters: &Counters) -> FlowKey {
-    let OverflowKey { src, dst, dst_port, protocol, family } = *key;
-    let v4 = |[a, b, c, d, ..]: [u8; 16]| [a, b, c, d];
-    let addresses = match family {
-        4 => Addresses::V4 { src: v4(src), dst: v4(dst) },
-        _ => Addresses::V6 { src, dst },
-    };
-    FlowKey { addresses, src_port: counters.first_src_port(), dst_port, protocol }
+    FlowKey {
+        addresses: key.addresses(),
+        src_port: counters.first_src_port(),
+        dst_port: key.dst_port,
+        protocol: key.protocol,
+    }
 }
 
 pub(super) fn map<T: Shared>(

@@ -3,7 +3,12 @@
 use std::{collections::HashMap, convert::Infallible};
 
 use proptest::prelude::*;
-use sensor_common::{frame::CapturedFrame, packet::Marks, parse::Link, reason::Ignored};
+use sensor_common::{
+    frame::CapturedFrame,
+    packet::Marks,
+    parse::{Decapsulate, Link},
+    reason::Ignored,
+};
 
 use super::*;
 use crate::capture::file::builder::{arp, tcp, udp};
@@ -181,7 +186,7 @@ proptest! {
             time += step;
             let (src, dst) = (format!("10.0.0.{host}:{}", 1000 + src_port), format!("192.0.2.1:{}", 1 + port));
             let bytes = if is_tcp { tcp(&src, &dst, 0x02) } else { udp(&src, &dst) };
-            let parsed = parse(&CapturedFrame::whole(&bytes), Link::Ethernet).expect("the frame must be read");
+            let parsed = parse(&CapturedFrame::whole(&bytes), Link::Ethernet, Decapsulate::ALL).expect("the frame must be read");
             let (id, src_port) = FlowId::of(&parsed.key);
             let period = Timestamp(time).period_end(config.drain).0;
             let entry = expected.entry((period, id)).or_insert((0, 0, time, src_port));
