@@ -57,6 +57,10 @@ pub fn extension<F: Frame>(walk: &mut Walk<'_, F>) -> Result<Layer, Ignored> {
 #[inline(always)]
 pub fn authentication<F: Frame>(walk: &mut Walk<'_, F>) -> Result<Layer, Ignored> {
     let [next, length] = walk.read()?;
+    // The fixed part alone is 12 bytes.
+    if length == 0 {
+        return Err(Ignored::Malformed);
+    }
     walk.advance((usize::from(length) + 2) * 4)?;
     Ok(Layer::Protocol(next))
 }

@@ -50,6 +50,11 @@ const DIFFERENCES: &[Difference] = &[
         applies: |ours, theirs| matches!(theirs, EndsAt(_)) && *ours != Err(NotIp),
     },
     Difference {
+        why: "etherparse ends at mobility, HIP and shim6 headers, which have the form of the others, and in \
+              IPv4 at a second AH",
+        applies: |_, theirs| matches!(theirs, Carries(51 | 135 | 139 | 140)),
+    },
+    Difference {
         why: "etherparse does not know tunnels in IP; they are not opened here, and named",
         applies: |ours, theirs| {
             matches!(theirs, Carries(4 | 41 | 47 | 97 | 115 | 137)) && *ours != Err(NotL4)
@@ -85,6 +90,7 @@ fn theirs(bytes: &[u8]) -> Theirs {
         Ok(sliced) => sliced,
         Err(SliceError::Len(_)) => return Says(Err(Truncated)),
         Err(SliceError::Ipv6Exts(HeaderError::HopByHopNotAtStart)) => return LateHopByHop,
+        Err(SliceError::Macsec(_)) => return EndsAt(0x88e5),
         Err(_) => return Says(Err(Malformed)),
     };
     let (addresses, payload, is_later) = match &sliced.net {
@@ -148,9 +154,10 @@ fn the_parser_differs_from_etherparse_only_where_it_means_to() {
     let mut random = Random::new(0x5eed);
     let mut occurred = [0_usize; DIFFERENCES.len()];
     let mut agreed_flows = 0;
+    let mut unlisted = Vec::new();
     for _ in 0..FRAMES {
         let mut bytes = plain_frame(&mut random);
-        if random.below(3) != 0 {
+        if random.below(2) == 0 {
             mutate(&mut bytes, &mut random);
         }
         let frame = CapturedFrame::whole(&bytes);
@@ -161,13 +168,19 @@ fn the_parser_differs_from_etherparse_only_where_it_means_to() {
         } else if let Some(which) = DIFFERENCES.iter().position(|it| (it.applies)(&ours, &theirs)) {
             occurred[which] += 1;
         } else {
-            panic!("ours {ours:?}, theirs {theirs:?}: {bytes:02x?}");
+            unlisted.push(format!("ours {ours:?}, theirs {theirs:?}: {bytes:02x?}"));
         }
     }
+    assert!(
+        unlisted.is_empty(),
+        "{} unlisted differences: {:#?}",
+        unlisted.len(),
+        &unlisted[..unlisted.len().min(8)]
+    );
     for (difference, times) in DIFFERENCES.iter().zip(occurred) {
         assert!(times > 0, "a difference that does not occur: {}", difference.why);
     }
     let differing: usize = occurred.iter().sum();
-    assert!(agreed_flows > FRAMES / 3, "only {agreed_flows} flows agreed upon");
-    assert!(differing < FRAMES / 20, "{differing} differences: {occurred:?}");
+    assert!(agreed_flows > FRAMES / 4, "only {agreed_flows} flows agreed upon");
+    assert!(differing < FRAMES / 10, "{differing} differences: {occurred:?}");
 }

@@ -107,6 +107,11 @@ fn ipv4_is_held_to_its_lengths() {
         ("no total length in a small frame", set(2, &[0, 0]), Err(Malformed)),
         ("padding", with(&options(0), &[0; 6]), Ok(key4(TCP))),
         ("AH", ethernet(IPV4, &ipv4(51, &authentication(TCP, 3, &tcp(SYN)))), Ok(key4(TCP))),
+        (
+            "AH shorter than its fixed part",
+            ethernet(IPV4, &ipv4(51, &[TCP, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])),
+            Err(Malformed),
+        ),
         ("ESP", ethernet(IPV4, &ipv4(50, &[0; 40])), Err(NotL4)),
         ("IGMP", ethernet(IPV4, &ipv4(2, &[0; 8])), Err(NotL4)),
         ("ping", ethernet(IPV4, &ipv4(1, &[8; 16])), Err(NotL4)),

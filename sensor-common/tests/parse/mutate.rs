@@ -5,7 +5,7 @@ use sensor_common::packet::{SCTP, TCP, UDP, UDP_LITE};
 
 use crate::frames::*;
 
-/// A small random source (SplitMix64).
+/// A small random source (`SplitMix64`).
 pub struct Random(u64);
 
 impl Random {
@@ -22,11 +22,15 @@ impl Random {
 
     /// A number below `bound`.
     pub fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
+        usize::try_from(self.next() % bound as u64).expect("the bound is a usize")
     }
 
     pub fn byte(&mut self) -> u8 {
-        self.next() as u8
+        self.next().to_le_bytes()[0]
+    }
+
+    pub fn word(&mut self) -> u16 {
+        u16::from_le_bytes([self.byte(), self.byte()])
     }
 
     pub fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
@@ -41,7 +45,7 @@ impl Random {
 fn transport(random: &mut Random) -> (u8, Vec<u8>) {
     let length = random.below(30);
     let data = random.bytes(length);
-    let (src, dst) = (random.next() as u16, random.next() as u16);
+    let (src, dst) = (random.word(), random.word());
     match random.below(8) {
         0..3 => {
             let flags = random.byte();
@@ -149,7 +153,7 @@ fn wrap(frame: &[u8], random: &mut Random) -> Vec<u8> {
 
 /// Damages a frame: bits, bytes, length; mostly among its headers.
 pub fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
-    for _ in 0..1 + random.below(3) {
+    for _ in 0..=random.below(3) {
         if bytes.is_empty() {
             return;
         }
