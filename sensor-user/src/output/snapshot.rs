@@ -2,6 +2,7 @@
 //! with [`SnapshotBuilder`], never changed afterwards.
 
 mod builder;
+mod evidence;
 mod histogram;
 mod places;
 
@@ -80,7 +81,7 @@ pub struct AlertLogStatus {
 }
 
 /// An alert that holds at present.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ActiveAlert {
     /// What.
     pub kind: AlertKind,
@@ -88,6 +89,8 @@ pub struct ActiveAlert {
     pub source: IpAddr,
     /// Since when.
     pub since: Timestamp,
+    /// The numbers behind it, as of its beginning, by name.
+    pub numbers: Vec<(&'static str, f64)>,
 }
 
 /// Alerts so far.

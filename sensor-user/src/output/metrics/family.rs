@@ -126,6 +126,8 @@ families! {
         "Alerts that began.");
     ALERT_ACTIVE = gauge("flowsensor_alert_active", ["kind", "source"],
         "Alerts that hold: 1 for a source, absent once it is over; for source=\"other\" how many.");
+    ALERT_EVIDENCE = gauge("flowsensor_alert_evidence", ["kind", "source", "number"],
+        "The numbers behind an alert that holds, as of its beginning; of the 20 latest.");
     ALERT_LOG_WRITTEN = counter("flowsensor_alert_log_written_total", [],
         "Alerts written to the alert log.");
     ALERT_LOG_DROPPED = counter("flowsensor_alert_log_dropped_total", [],

@@ -1,6 +1,6 @@
 //! What the sensor says of sources: those with series of their own, and `source="other"`.
 
-use std::collections::HashSet;
+use std::{cmp::Reverse, collections::HashSet, net::IpAddr};
 
 use super::{
     family::{self, Samples},
@@ -14,6 +14,8 @@ use crate::{
 
 /// The source that stands for all without series of their own.
 const OTHER: &str = "other";
+/// Alerts whose numbers are told: a pager wants those of new ones, and a scrape must stay small.
+const WITH_EVIDENCE: usize = 20;
 
 /// One family for each thing said of a source.
 struct SourceSamples {
@@ -45,12 +47,13 @@ pub(super) fn collect(snapshot: &Snapshot, samples: &mut Vec<Samples>) {
     all.others(&sources.other);
     samples.push(single(&family::SOURCES_TRACKED, sources.own.len() as f64));
     samples.push(single(&family::SOURCES_EVICTED, sources.evicted as f64));
-    samples.push(active_alerts(snapshot));
+    let own: HashSet<IpAddr> = sources.own.iter().map(|own| own.source).collect();
+    samples.push(active_alerts(snapshot, &own));
+    samples.push(evidence(snapshot, &own));
     all.append_to(samples);
 }
 
-fn active_alerts(snapshot: &Snapshot) -> Samples {
-    let own: HashSet<_> = snapshot.sources.own.iter().map(|own| own.source).collect();
+fn active_alerts(snapshot: &Snapshot, own: &HashSet<IpAddr>) -> Samples {
     let mut samples = Samples::of(&family::ALERT_ACTIVE);
     let active = snapshot.alerts.active.iter();
     let (named, unnamed): (Vec<&ActiveAlert>, Vec<&ActiveAlert>) =
@@ -61,6 +64,20 @@ fn active_alerts(snapshot: &Snapshot) -> Samples {
     for kind in AlertKind::ALL {
         let count = unnamed.iter().filter(|alert| alert.kind == kind).count();
         samples.add(&[kind.name(), OTHER], count as f64);
+    }
+    samples
+}
+
+fn evidence(snapshot: &Snapshot, own: &HashSet<IpAddr>) -> Samples {
+    let mut latest: Vec<&ActiveAlert> =
+        snapshot.alerts.active.iter().filter(|alert| own.contains(&alert.source)).collect();
+    latest.sort_by_key(|alert| Reverse(alert.since));
+    let mut samples = Samples::of(&family::ALERT_EVIDENCE);
+    for alert in latest.into_iter().take(WITH_EVIDENCE) {
+        let source = alert.source.to_string();
+        for (number, value) in &alert.numbers {
+            samples.add(&[alert.kind.name(), &source, number], significant(*value));
+        }
     }
     samples
 }

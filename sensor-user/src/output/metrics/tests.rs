@@ -25,6 +25,9 @@ fn a_source_is_told_by_its_counters_and_its_last_interval() {
     let text = text(&snapshot());
     let expected = [
         r#"flowsensor_alert_active{kind="torrent",source="10.0.0.5"} 1"#,
+        r#"flowsensor_alert_evidence{kind="torrent",source="10.0.0.5",number="score"} 0.97"#,
+        r#"flowsensor_alert_evidence{kind="torrent",source="10.0.0.5",number="coverage"} 0.99"#,
+        r#"flowsensor_alert_evidence{kind="torrent",source="10.0.0.5",number="new_connections"} 214"#,
         r#"flowsensor_source_active_trifectas{source="10.0.0.5"} 214"#,
         r#"flowsensor_source_bytes_total{source="10.0.0.5",direction="out"} 21400"#,
         r#"flowsensor_source_bytes_total{source="10.0.0.5",direction="in"} 0"#,

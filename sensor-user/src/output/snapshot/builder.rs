@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     ActiveAlert, AlertLogStatus, AlertStatus, Build, DrainStatus, InterfaceReading, InterfaceStatus,
-    Snapshot, places::Places,
+    Snapshot, evidence, places::Places,
 };
 use crate::{
     alert::{Alert, AlertKind, AlertState},
@@ -33,7 +33,7 @@ pub struct SnapshotBuilder {
     places: Places,
     memories: Vec<MemoryUse>,
     fired: [u64; AlertKind::ALL.len()],
-    active: BTreeMap<(AlertKind, IpAddr), Timestamp>,
+    active: BTreeMap<(AlertKind, IpAddr), ActiveAlert>,
     recent: VecDeque<Arc<Alert>>,
     alert_log: Option<AlertLogStatus>,
 }
@@ -113,7 +113,9 @@ impl SnapshotBuilder {
                 if let Some(index) = AlertKind::ALL.iter().position(|kind| *kind == finding.kind) {
                     self.fired[index] += 1;
                 }
-                self.active.insert(key, finding.time);
+                let (kind, source) = key;
+                let numbers = evidence::numbers(alert);
+                self.active.insert(key, ActiveAlert { kind, source, since: finding.time, numbers });
                 self.places.claim(finding.source, &self.alerting(), finding.time);
             }
             AlertState::Resolved => {
@@ -137,7 +139,6 @@ impl SnapshotBuilder {
     /// Everything as it stands.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        let active = self.active.iter();
         Snapshot {
             build: self.build,
             time: self.time,
@@ -148,7 +149,7 @@ impl SnapshotBuilder {
             memories: self.memories.clone(),
             alerts: AlertStatus {
                 fired: self.fired,
-                active: active.map(|(&(kind, source), &since)| ActiveAlert { kind, source, since }).collect(),
+                active: self.active.values().cloned().collect(),
                 recent: self.recent.iter().cloned().collect(),
             },
             alert_log: self.alert_log,

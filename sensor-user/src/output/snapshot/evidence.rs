@@ -1,0 +1,122 @@
+//! The numbers of an alert that fit into metrics.
+//!
+//! An alert fires within seconds, before the first interval of its source is complete, and a pager sends
+//! what it is told first: so the page must carry the alert's own numbers. Lists, names and addresses of
+//! the evidence are for the alert log.
+
+use crate::alert::{Alert, AlertKind};
+
+/// Where the numbers of each kind are in its evidence.
+const fn pointers(kind: AlertKind) -> &'static [(&'static str, &'static str)] {
+    match kind {
+        AlertKind::Torrent => &[
+            ("new_connections", "/new_connections"),
+            ("seconds", "/window_seconds"),
+            ("peers", "/peers"),
+            ("ports", "/ports"),
+            ("answered_ratio", "/answers/answered_share"),
+        ],
+        AlertKind::Scan => &[
+            ("targets", "/decided"),
+            ("seconds", "/window_seconds"),
+            ("port", "/port"),
+            ("answered_ratio", "/answered_share"),
+        ],
+        AlertKind::Fanout => &[
+            ("new_connections", "/new_connections"),
+            ("seconds", "/seconds"),
+            ("mean", "/mean"),
+            ("peers", "/new_peers"),
+            ("ports", "/new_ports"),
+        ],
+    }
+}
+
+/// The numbers of `alert` by name: `score`, `coverage`, and those of its kind that the detector gave.
+pub(super) fn numbers(alert: &Alert) -> Vec<(&'static str, f64)> {
+    let Alert { finding, coverage } = alert;
+    let of_kind = pointers(finding.kind).iter();
+    let of_kind =
+        of_kind.filter_map(|(name, pointer)| Some((*name, finding.evidence.pointer(pointer)?.as_f64()?)));
+    [("score", finding.score), ("coverage", *coverage)].into_iter().chain(of_kind).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::BTreeSet,
+        net::{IpAddr, Ipv4Addr},
+        time::Duration,
+    };
+
+    use sensor_common::packet::Marks;
+
+    use super::*;
+    use crate::{
+        alert::AlertState,
+        config::Config,
+        flow::{Drain, Flow, FlowId, FrameCounts, Protocol},
+        output::fixture::START,
+        pipeline::Pipeline,
+    };
+
+    /// The first alert that the detectors find in one of `per_second` unanswered openings from one host.
+    fn found(
+        kind: AlertKind,
+        per_second: u32,
+        target: impl Fn(u32) -> (Ipv4Addr, u16),
+        protocol: Protocol,
+    ) -> Alert {
+        let mut pipeline = Pipeline::new(&Config::default());
+        for second in 0..60_u32 {
+            let start = START.plus(Duration::from_secs(second.into()));
+            let flow = |number: u32| {
+                let (dst, dst_port) = target(second * per_second + number);
+                let id = FlowId { src: IpAddr::from([10, 0, 0, 5]), dst: dst.into(), dst_port, protocol };
+                let marks = if protocol == Protocol::TCP { Marks::SYN } else { Marks::default() };
+                let first_seen = start.plus(Duration::from_millis(number.into()));
+                Flow { id, src_port: 51_413, packets: 1, bytes: 90, marks, first_seen }
+            };
+            let flows: Vec<Flow> = (0..per_second).map(flow).collect();
+            let seen = u64::from(per_second);
+            let frames = vec![FrameCounts { seen, counted: seen, ..FrameCounts::default() }];
+            let end = start.plus(Duration::from_secs(1));
+            let report = pipeline.feed(&Drain { start, end, flows, frames });
+            let alert = report
+                .alerts
+                .into_iter()
+                .find(|alert| alert.finding.kind == kind && alert.finding.state == AlertState::Firing);
+            if let Some(alert) = alert {
+                return alert;
+            }
+        }
+        panic!("no {} within a minute", kind.name());
+    }
+
+    fn names(alert: &Alert) -> BTreeSet<&'static str> {
+        numbers(alert).into_iter().map(|(name, _)| name).collect()
+    }
+
+    fn all_names(kind: AlertKind) -> BTreeSet<&'static str> {
+        pointers(kind).iter().map(|(name, _)| *name).chain(["score", "coverage"]).collect()
+    }
+
+    /// Scattered over the addresses that are not local.
+    fn scattered(number: u32) -> Ipv4Addr {
+        Ipv4Addr::from(0x1700_0000 + number.wrapping_mul(2_654_435_761) % 0x4000_0000)
+    }
+
+    #[test]
+    fn a_torrent_alert_has_all_its_numbers() {
+        let port = |number: u32| u16::try_from(10_000 + number * 37 % 50_000).unwrap();
+        let alert = found(AlertKind::Torrent, 20, |number| (scattered(number), port(number)), Protocol::UDP);
+        assert_eq!(names(&alert), all_names(AlertKind::Torrent), "{:#}", alert.finding.evidence);
+    }
+
+    #[test]
+    fn a_scan_alert_has_all_its_numbers() {
+        let alert =
+            found(AlertKind::Scan, 50, |number| (Ipv4Addr::from(0x2d00_0000 + number), 445), Protocol::TCP);
+        assert_eq!(names(&alert), all_names(AlertKind::Scan), "{:#}", alert.finding.evidence);
+    }
+}
