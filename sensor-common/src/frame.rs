@@ -10,6 +10,13 @@ pub trait Frame {
     /// Length of the frame on the wire in bytes, which a snap length does not shorten.
     fn wire_len(&self) -> usize;
 
+    /// The same frame, looked at anew: what the kernel's verifier has learnt about the pointers of this
+    /// one would make it verify the same code once for each way there.
+    #[must_use]
+    fn anew(&self) -> Self
+    where
+        Self: Sized;
+
     /// `value`, which is below 2^32, unchanged.
     ///
     /// The parser passes offsets and ends through here, so that the kernel's instance can hide from the
@@ -49,5 +56,10 @@ impl Frame for CapturedFrame<'_> {
     #[inline(always)]
     fn wire_len(&self) -> usize {
         self.wire_len
+    }
+
+    #[inline(always)]
+    fn anew(&self) -> Self {
+        *self
     }
 }

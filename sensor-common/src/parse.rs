@@ -69,7 +69,7 @@ pub fn find<F: Frame>(frame: &F, link: Link, decapsulate: Decapsulate) -> Found 
 #[inline(always)]
 pub fn explain<F: Frame>(frame: &F, link: Link, decapsulate: Decapsulate, trace: &mut impl Trace) -> Found {
     let mut found = Found::nothing(Ignored::NotIp);
-    walk(frame, link, &decapsulate, trace, &mut found);
+    walk(&frame.anew(), link, &decapsulate, trace, &mut found);
     found
 }
 

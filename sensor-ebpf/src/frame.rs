@@ -2,7 +2,7 @@
 
 use core::{arch::asm, array};
 
-use aya_ebpf::{helpers::generated::bpf_xdp_get_buff_len, programs::XdpContext};
+use aya_ebpf::{bindings::xdp_md, helpers::generated::bpf_xdp_get_buff_len, programs::XdpContext};
 use sensor_common::{control::Inspection, frame::Frame};
 
 /// The `N` bytes at `address`, in one instruction if there is one.
@@ -43,14 +43,25 @@ unsafe fn load<const N: usize>(address: usize) -> [u8; N] {
 
 /// The linear part of a packet buffer.
 struct Linear {
+    ctx: *mut xdp_md,
     data: usize,
     data_end: usize,
 }
 
 impl Linear {
     #[inline(always)]
-    fn new(ctx: &XdpContext) -> Self {
-        Self { data: ctx.data(), data_end: ctx.data_end() }
+    fn new(ctx: *mut xdp_md) -> Self {
+        // SAFETY: the kernel gave `ctx` to this program, and both are always there. Volatile, or the
+        // compiler would take what was read before.
+        let data = unsafe { (&raw const (*ctx).data).read_volatile() } as usize;
+        // SAFETY: as above.
+        let data_end = unsafe { (&raw const (*ctx).data_end).read_volatile() } as usize;
+        Self { ctx, data, data_end }
+    }
+
+    #[inline(always)]
+    fn anew(&self) -> Self {
+        Self::new(self.ctx)
     }
 
     #[inline(always)]
@@ -101,7 +112,7 @@ pub struct WholeFrame(Linear);
 impl WholeFrame {
     #[inline(always)]
     pub fn new(ctx: &XdpContext) -> Self {
-        Self(Linear::new(ctx))
+        Self(Linear::new(ctx.ctx))
     }
 }
 
@@ -114,6 +125,11 @@ impl Frame for WholeFrame {
     #[inline(always)]
     fn wire_len(&self) -> usize {
         self.0.len()
+    }
+
+    #[inline(always)]
+    fn anew(&self) -> Self {
+        Self(self.0.anew())
     }
 
     #[inline(always)]
@@ -133,7 +149,7 @@ impl FirstBuffer {
     pub fn new(ctx: &XdpContext) -> Self {
         // SAFETY: `ctx` is the context that the kernel gave to this program.
         let wire_len = unsafe { bpf_xdp_get_buff_len(ctx.ctx) } as usize;
-        Self { linear: Linear::new(ctx), wire_len }
+        Self { linear: Linear::new(ctx.ctx), wire_len }
     }
 }
 
@@ -146,6 +162,11 @@ impl Frame for FirstBuffer {
     #[inline(always)]
     fn wire_len(&self) -> usize {
         self.wire_len
+    }
+
+    #[inline(always)]
+    fn anew(&self) -> Self {
+        Self { linear: self.linear.anew(), wire_len: self.linear.forget_range(self.wire_len) }
     }
 
     #[inline(always)]
@@ -165,7 +186,7 @@ impl Inspected {
     #[inline(always)]
     pub fn new(ctx: &XdpContext, inspection: &Inspection) -> Self {
         Self {
-            linear: Linear::new(ctx),
+            linear: Linear::new(ctx.ctx),
             captured: inspection.captured as usize,
             wire_len: inspection.wire_len as usize,
         }
@@ -185,6 +206,15 @@ impl Frame for Inspected {
     #[inline(always)]
     fn wire_len(&self) -> usize {
         self.wire_len
+    }
+
+    #[inline(always)]
+    fn anew(&self) -> Self {
+        Self {
+            linear: self.linear.anew(),
+            captured: self.linear.forget_range(self.captured),
+            wire_len: self.linear.forget_range(self.wire_len),
+        }
     }
 
     #[inline(always)]
