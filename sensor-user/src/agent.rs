@@ -74,6 +74,12 @@ impl Agent {
         alert_log: Option<AlertLog>,
     ) -> Self {
         let (pipeline, tracked) = (Pipeline::new(config), config.capacity.sources);
+        tracing::info!(
+            "memory: {} trifectas and {} peers, {:.0} MiB when full",
+            config.capacity.trifectas,
+            config.capacity.peers,
+            pipeline.bytes_at_capacity() as f64 / f64::from(1 << 20),
+        );
         Self { live, period: config.drain, pipeline, builder, publisher, alert_log, tracked }
     }
 

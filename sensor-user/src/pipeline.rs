@@ -99,6 +99,12 @@ impl Pipeline {
         report
     }
 
+    /// What the memories of trifectas and peers take when they are full, in bytes.
+    #[must_use]
+    pub fn bytes_at_capacity(&self) -> usize {
+        self.orientation.bytes_at_capacity()
+    }
+
     /// Fill of the memories.
     #[must_use]
     pub fn memory_use(&self) -> [MemoryUse; 3] {

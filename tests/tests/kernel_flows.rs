@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use sensor_common::reason::Lost;
 use sensor_tests::{
     packet::{Segment, frame},
@@ -21,6 +21,8 @@ use sensor_user::{
     capture::live::Live,
     config::{Capacity, Config, MirrorAction},
     flow::{Drain, FlowId, FrameCounts},
+    observation::Observation,
+    orient::Orientation,
 };
 
 /// Frames and bytes of each flow, summed over drains.
@@ -174,6 +176,40 @@ fn a_full_table_loses_new_flows_loudly_and_keeps_the_known_ones_exact() -> Resul
             sums.flows.get(id)
         );
     }
+    Ok(())
+}
+
+/// A tap delivers each direction on a port of its own: the two ports are one conversation.
+#[test]
+fn the_directions_of_a_conversation_may_come_on_two_ports() -> Result<()> {
+    const SECOND: &str = "mirror2";
+    require_root()?;
+    let cable = Cable::new()?;
+    cable.sender.cable("out2", &cable.sensor, SECOND)?;
+    let (client, server) =
+        (SocketAddr::from(([10, 0, 0, 5], 40_000)), SocketAddr::from(([93, 184, 1, 1], 6881)));
+    let config =
+        Config { interfaces: vec![MIRROR.to_owned(), SECOND.to_owned()], ..config(Capacity::default()) };
+    let (drain, oriented) = cable.sensor.inside(|| {
+        let live = Live::open(&config)?;
+        cable.sender.inside(|| {
+            Sender::open(Cable::OUT)?.send(&[frame(client, server, Segment::Datagram, &[])])?;
+            Sender::open("out2")?.send(&[frame(server, client, Segment::Datagram, &[])])
+        })?;
+        thread::sleep(Duration::from_millis(100));
+        let drain = live.close()?;
+        let mut orientation = Orientation::new(&config);
+        let observations = orientation.orient(&drain).observations.clone();
+        Ok((drain, observations))
+    })?;
+    ensure!(drain.frames.iter().map(|frames| frames.counted).eq([1, 1]), "{:?}", drain.frames);
+    let [Observation::Contact(contact), Observation::Response(response)] = oriented[..] else {
+        bail!("{oriented:?}");
+    };
+    ensure!(
+        contact.trifecta.initiator == client.ip() && response.trifecta == contact.trifecta,
+        "{oriented:?}"
+    );
     Ok(())
 }
 
