@@ -46,7 +46,7 @@ impl Metrics {
     /// Sum of the series called `name` whose labels include `labels`; 0 where there is none.
     #[must_use]
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        self.series(name, labels).map(|series| series.value).sum()
+        self.series(name, labels).map(|series| series.value).fold(0.0, |sum, value| sum + value)
     }
 
     /// The sum of counters, which are whole numbers.

@@ -129,13 +129,15 @@ impl Namespace {
     }
 
     /// Joins this namespace to `other` by a cable whose ends are called `here` and `there`: both up, with
-    /// frames as on a wire (no segmentation or checksum left to a NIC that is not there) and two queues each,
+    /// frames as on a wire (no segmentation, checksum or VLAN tag left to a NIC that is not there) and two queues each,
     /// so that two CPUs can be at work on it.
     pub fn cable(&self, here: &str, other: &Self, there: &str) -> Result<()> {
         let end = format!("/proc/{}/fd/{}", id(), other.net.as_raw_fd());
         self.run(&format!("ip link add {here} {QUEUES} type veth peer name {there} {QUEUES} netns {end}"))?;
         for (namespace, interface) in [(self, here), (other, there)] {
-            namespace.run(&format!("ethtool -K {interface} tx off tso off gso off gro off"))?;
+            namespace.run(&format!(
+                "ethtool -K {interface} tx off tso off gso off gro off rxvlan off txvlan off"
+            ))?;
             namespace.run(&format!("ip link set {interface} up"))?;
         }
         Ok(())

@@ -52,14 +52,26 @@ impl Recording {
         }
     }
 
+    /// Only the frames that `wanted` says yes to, each with its own time.
+    #[must_use]
+    pub fn only(mut self, wanted: impl Fn(&[u8]) -> bool) -> Self {
+        self.frames.retain(|(_, bytes)| wanted(bytes));
+        self
+    }
+
     /// Sends every frame at once.
     pub fn rush(&self, sender: &Sender) -> Result<Sent> {
         let frames: Vec<_> = self.frames.iter().map(|(_, bytes)| bytes).collect();
         sender.send(&frames)
     }
 
-    /// Sends every frame as long after the first as it was recorded, until `keep_on` says no.
-    pub fn play(&self, sender: &Sender, mut keep_on: impl FnMut() -> bool) -> Result<Sent> {
+    /// Sends every frame as long after the first as it was recorded, through the sender that `route` gives
+    /// for it, until `keep_on` says no.
+    pub fn play<'s>(
+        &self,
+        route: impl Fn(&[u8]) -> &'s Sender,
+        mut keep_on: impl FnMut() -> bool,
+    ) -> Result<Sent> {
         let mut sent = Sent::default();
         let Some((start, _)) = self.frames.first() else { return Ok(sent) };
         let begin = Instant::now();
@@ -67,7 +79,7 @@ impl Recording {
             if !wait_until(begin + time.since(*start), &mut keep_on) {
                 break;
             }
-            sent.add(sender.send(&[bytes]).context("playing a capture")?);
+            sent.add(route(bytes).send(&[bytes]).context("playing a capture")?);
         }
         Ok(sent)
     }

@@ -52,7 +52,29 @@ pub struct Ended {
 impl<'a> Sensor<'a> {
     /// Starts `flow-sensor run` with `arguments` and returns when it is ready.
     pub fn start(namespace: &'a Namespace, arguments: &[&str]) -> Result<Self> {
-        let mut sensor = Self::launch(namespace, arguments)?;
+        let directory = tempfile::tempdir().context("cannot make a temporary directory")?;
+        let log = File::create(directory.path().join("log")).context("cannot make a log file")?;
+        Self::launch(namespace, arguments, directory, Stdio::null(), log.into())
+    }
+
+    /// The same on this terminal, which gets what it shows and what it says.
+    pub fn show(namespace: &'a Namespace, arguments: &[&str]) -> Result<Self> {
+        let directory = tempfile::tempdir().context("cannot make a temporary directory")?;
+        Self::launch(namespace, arguments, directory, Stdio::inherit(), Stdio::inherit())
+    }
+
+    fn launch(
+        namespace: &'a Namespace,
+        arguments: &[&str],
+        directory: TempDir,
+        out: Stdio,
+        log: Stdio,
+    ) -> Result<Self> {
+        let mut command = Command::new(binary()?);
+        command.arg("run").args(arguments).arg("--alert-log").arg(directory.path().join("alerts"));
+        command.stdin(Stdio::null()).stdout(out).stderr(log);
+        let process = namespace.spawn(&mut command)?;
+        let mut sensor = Self { namespace, process, directory };
         wait_for("readiness", PATIENCE, || {
             if let Some(status) = sensor.process.ended()? {
                 bail!("the sensor ended with {status}: {}", sensor.log()?);
@@ -64,15 +86,9 @@ impl<'a> Sensor<'a> {
         Ok(sensor)
     }
 
-    /// Starts `flow-sensor run` with `arguments` and returns at once.
-    pub fn launch(namespace: &'a Namespace, arguments: &[&str]) -> Result<Self> {
-        let directory = tempfile::tempdir().context("cannot make a temporary directory")?;
-        let log = File::create(directory.path().join("log")).context("cannot make a log file")?;
-        let mut command = Command::new(binary()?);
-        command.arg("run").args(arguments).arg("--alert-log").arg(directory.path().join("alerts"));
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        let process = namespace.spawn(&mut command)?;
-        Ok(Self { namespace, process, directory })
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> Result<bool> {
+        Ok(self.process.ended()?.is_some())
     }
 
     /// Its metrics now.
@@ -82,9 +98,10 @@ impl<'a> Sensor<'a> {
         Metrics::parse(&response.body)
     }
 
-    /// What it has said on standard error so far.
+    /// What it has said on standard error so far; nothing where a terminal got it.
     pub fn log(&self) -> Result<String> {
-        read(&self.directory.path().join("log"))
+        let path = self.directory.path().join("log");
+        if path.exists() { read(&path) } else { Ok(String::new()) }
     }
 
     /// The objects in its alert log so far.
@@ -100,13 +117,8 @@ impl<'a> Sensor<'a> {
     }
 
     /// Asks it to stop, as init systems do, and waits until it has.
-    pub fn stop(self) -> Result<Ended> {
+    pub fn stop(mut self) -> Result<Ended> {
         self.process.signal(Signal::SIGTERM)?;
-        self.wait()
-    }
-
-    /// Waits for its end.
-    pub fn wait(mut self) -> Result<Ended> {
         let status = self.process.wait(PATIENCE).with_context(|| self.log().unwrap_or_default())?;
         Ok(Ended { status, log: self.log()?, alerts: self.alerts()? })
     }

@@ -123,7 +123,8 @@ fn same_conclusions(name: &str) -> Result<()> {
     let cable = Cable::new()?;
     let sensor = Sensor::start(&cable.sensor, &["--interface", MIRROR])?;
     let recording = Recording::read(&path)?;
-    cable.sender.inside(|| recording.play(&Sender::open(Cable::OUT)?, || true))?;
+    let sender = cable.sender.inside(|| Sender::open(Cable::OUT))?;
+    recording.play(|_| &sender, || true)?;
     // Counters grow when an interval is complete.
     wait_for("the numbers of replay", Duration::from_secs(15), || {
         let live = live_numbers(&sensor, expected.keys())?;

@@ -1,0 +1,197 @@
+//! The demo: an office in network namespaces, somebody who browses, somebody who starts a BitTorrent client,
+//! and the sensor on the mirror port.
+//!
+//! Run by `cargo xtask demo`. Browsing is live. The client is a recording of a real one, so that it need not
+//! be installed: what it sent is sent again from its place in the office, what it got from the gateway's.
+//! Everything is gone when this process has ended, however it ended.
+
+use std::{
+    path::PathBuf,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use etherparse::{NetSlice, SlicedPacket};
+use sensor_tests::{
+    browsing,
+    metrics::Metrics,
+    player::Recording,
+    require_root,
+    sender::Sender,
+    sensor::{Sensor, workspace},
+    topology::{BROWSER, CLIENT, MIRROR, Office},
+};
+use serde_json::Value;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// How long there is only browsing.
+const QUIET: Duration = Duration::from_secs(6);
+/// The end of it all, alert or not.
+const LIMIT: Duration = Duration::from_mins(1);
+/// How long it goes on after the interval of the alert.
+const AFTER: Duration = Duration::from_secs(8);
+/// The sensor's interval: short, so that its statistics show up while one watches.
+const INTERVAL: Duration = Duration::from_secs(5);
+
+const INTRODUCTION: &str = "
+  client  10.77.0.10 ─┐
+  browser 10.77.0.20 ─┤ switch ── gateway ── internet
+  server  10.77.0.30 ─┘    ║ mirror of the gateway's port, both directions (tc mirred)
+                           ╚═ flow-sensor run --interface mirror   (native XDP)
+
+  10.77.0.20 browses the web all the time. In 6 seconds 10.77.0.10 starts a BitTorrent client.
+  All of it happens in network namespaces; Ctrl-C ends it.
+";
+
+/// Set by Ctrl-C.
+static STOPPED: AtomicBool = AtomicBool::new(false);
+
+fn main() -> Result<()> {
+    require_root()?;
+    watch_signals()?;
+    let capture = std::env::args_os()
+        .nth(1)
+        .map_or_else(|| workspace().join("tests/data/transmission.pcap"), PathBuf::from);
+    let recording =
+        Recording::read(&capture)?.only(|frame| addresses(frame).is_some_and(|pair| pair.contains(&CLIENT)));
+    ensure!(!recording.is_empty(), "{} has no frames of {CLIENT}", capture.display());
+
+    println!("{INTRODUCTION}");
+    let office = Office::new()?;
+    let _web = browsing::serve(&office.internet)?;
+    let interval = format!("{}s", INTERVAL.as_secs());
+    let mut sensor = Sensor::show(&office.sensor, &["--interface", MIRROR, "--interval", &interval])?;
+    let _reader = browsing::browse(&office.browser)?;
+    let outcome = perform(&office, &recording, &mut sensor)?;
+    sensor.stop()?;
+    if STOPPED.load(Ordering::Relaxed) {
+        println!("\nStopped; nothing is left behind.");
+        return Ok(());
+    }
+    let (alert, metrics) = outcome.context("no torrent alert: the sensor failed its own demo")?;
+    conclude(&alert, &metrics);
+    Ok(())
+}
+
+/// Plays the client and waits for its alert and for the statistics of the interval that it fell into.
+fn perform(
+    office: &Office,
+    recording: &Recording,
+    sensor: &mut Sensor<'_>,
+) -> Result<Option<(Value, Metrics)>> {
+    let begin = Instant::now();
+    sleep(QUIET);
+    let from_client = office.client.inside(|| Sender::open("lan"))?;
+    let from_gateway = office.gateway.inside(|| Sender::open("lan"))?;
+    let route = |frame: &[u8]| match addresses(frame) {
+        Some([CLIENT, _]) => &from_client,
+        _ => &from_gateway,
+    };
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let player = scope.spawn(|| recording.play(route, || !over.load(Ordering::Relaxed) && keep_on()));
+        let outcome = watch(sensor, begin);
+        over.store(true, Ordering::Relaxed);
+        player.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        outcome
+    })
+}
+
+/// Waits for the alert and for the end of the interval that it fell into, and lets it run on for a while.
+fn watch(sensor: &mut Sensor<'_>, begin: Instant) -> Result<Option<(Value, Metrics)>> {
+    let is_torrent = |alert: &Value| alert["kind"] == "torrent" && alert["state"] == "firing";
+    let client = [("source", &*CLIENT.to_string())];
+    let opened = |metrics: &Metrics| metrics.count("flowsensor_source_new_connections_total", &client);
+    let (mut alert, mut at_alert) = (None, 0);
+    while keep_on() && begin.elapsed() < LIMIT && !sensor.has_ended()? {
+        if alert.is_none() {
+            alert = sensor.alerts()?.into_iter().find(is_torrent);
+            at_alert = opened(&sensor.metrics()?)?;
+        } else {
+            // Counters grow when an interval is complete.
+            let metrics = sensor.metrics()?;
+            if opened(&metrics)? > at_alert {
+                sleep(AFTER);
+                return Ok(alert.map(|alert| (alert, metrics)));
+            }
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    Ok(None)
+}
+
+fn conclude(alert: &Value, metrics: &Metrics) {
+    println!("\nThe alert, as in the alert log:\n\n  {alert}\n");
+    println!("In words:\n\n  {}\n", alert["summary"].as_str().unwrap_or_default());
+    println!("The metrics behind it, as Prometheus would read them (the reader is there to compare):\n");
+    let names = [
+        "flowsensor_frames_total",
+        "flowsensor_coverage_ratio",
+        "flowsensor_xdp_mode",
+        "flowsensor_alert_active",
+        "flowsensor_source_torrent_score",
+        "flowsensor_source_new_connections_total",
+        "flowsensor_source_new_peers",
+        "flowsensor_source_new_ports",
+        "flowsensor_source_unanswered_ratio",
+    ];
+    let sources = [CLIENT, BROWSER].map(|address| address.to_string());
+    for name in names {
+        for series in metrics.series(name, &[]) {
+            let of_interest = series.labels.get("source").is_none_or(|source| sources.contains(source));
+            // Reasons for which nothing was ignored or lost are left out here.
+            let telling = name != "flowsensor_frames_total" || series.value > 0.0;
+            if of_interest && telling {
+                println!("  {}", series.line);
+            }
+        }
+    }
+    println!(
+        "
+Where to look next:
+  target/release/flow-sensor run --interface IF         your own mirror port (README: running it for real)
+  target/release/flow-sensor replay FILE                your own captures; tests/data has two to begin with
+  http://127.0.0.1:19810/metrics                        of a running sensor
+"
+    );
+}
+
+/// Source and destination of an IPv4 frame.
+fn addresses(frame: &[u8]) -> Option<[std::net::Ipv4Addr; 2]> {
+    let packet = SlicedPacket::from_ethernet(frame).ok()?;
+    let Some(NetSlice::Ipv4(ip)) = packet.net else { return None };
+    Some([ip.header().source_addr(), ip.header().destination_addr()])
+}
+
+fn keep_on() -> bool {
+    !STOPPED.load(Ordering::Relaxed)
+}
+
+/// Sleeps for `duration` or until Ctrl-C.
+fn sleep(duration: Duration) {
+    let begin = Instant::now();
+    while keep_on() && begin.elapsed() < duration {
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Makes SIGINT and SIGTERM end the demo in its own order, so that it takes the sensor down first.
+fn watch_signals() -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
+    let entered = runtime.enter();
+    let mut interrupt = signal(SignalKind::interrupt()).context("watching for SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("watching for SIGTERM")?;
+    drop(entered);
+    thread::spawn(move || {
+        runtime.block_on(async {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            STOPPED.store(true, Ordering::Relaxed);
+        });
+    });
+    Ok(())
+}
