@@ -12,6 +12,7 @@ pub mod trace;
 
 mod cusum;
 mod decay;
+mod grouping;
 mod ports;
 mod sources;
 #[cfg(test)]
@@ -21,7 +22,9 @@ use std::{collections::HashMap, net::IpAddr};
 
 use foldhash::fast::RandomState;
 
-use self::{fanout::Fanout, scan::Scan, settings::Settings, torrent::Torrent, trace::Step};
+use self::{
+    fanout::Fanout, grouping::Grouping, scan::Scan, settings::Settings, torrent::Torrent, trace::Step,
+};
 use crate::{
     alert::{AlertKind, AlertState, Finding},
     clock::Timestamp,
@@ -109,6 +112,7 @@ pub struct Detectors {
     torrent: Torrent,
     fanout: Fanout,
     firing: Firing,
+    grouping: Grouping,
 }
 
 impl Detectors {
@@ -120,13 +124,17 @@ impl Detectors {
             torrent: Torrent::new(settings),
             fanout: Fanout::new(settings),
             firing: Firing::default(),
+            grouping: Grouping::default(),
         }
     }
 
-    /// Learns one thing.
-    pub fn observe(&mut self, observation: &Observation) {
-        self.scan.observe(observation);
-        self.torrent.observe(observation);
+    /// Learns the observations of a drain, which are in the order of time.
+    pub fn observe(&mut self, observations: &[Observation]) {
+        let Self { scan, torrent, grouping, .. } = self;
+        grouping.each(observations, |observation| {
+            scan.observe(observation);
+            torrent.observe(observation);
+        });
     }
 
     /// Decides as of `now`, the end of a drain, adding what begins or ceases to hold.

@@ -80,9 +80,7 @@ impl Pipeline {
         let oriented = self.orientation.orient(drain);
         self.sources.observe(drain, oriented);
         let mut findings = Vec::new();
-        for observation in &oriented.observations {
-            self.detectors.observe(observation);
-        }
+        self.detectors.observe(&oriented.observations);
         self.detectors.advance(drain.end, &mut findings);
         report.steps = self.detectors.take_steps();
         self.report(findings, &mut report);

@@ -7,7 +7,7 @@ pub struct Settings {
     pub sensitivity: Sensitivity,
     /// Local sources that each detector keeps state of; the longest idle one is forgotten first.
     pub sources: usize,
-    /// Sources with open evidence for a torrent, each with about 12 KiB of candidate peers; the one with
+    /// Sources with open evidence for a torrent, each with about 14 KiB of candidate peers; the one with
     /// the least evidence is forgotten first.
     pub suspects: usize,
 }

@@ -171,7 +171,7 @@ pub fn run(detectors: &mut Detectors, observations: &[Observation], idle: u64) -
             detectors.advance(end, &mut findings);
             end = end.plus(second);
         }
-        detectors.observe(observation);
+        detectors.observe(std::slice::from_ref(observation));
     }
     for _ in 0..=idle {
         detectors.advance(end, &mut findings);

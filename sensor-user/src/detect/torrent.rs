@@ -10,7 +10,7 @@
 //! Three sums see three things: bursts, trickles, and conversations that were under way before the
 //! sensor saw them. docs/detection.md has the formulas, the source of every number, and the limits.
 //!
-//! Memory: a few words for every source, and candidates (about 12 KiB) only for sources that contacted a
+//! Memory: a few words for every source, and candidates (about 14 KiB) only for sources that contacted a
 //! rare port in the last ten minutes, from a pool.
 
 mod ledger;

@@ -1,6 +1,6 @@
 //! The candidate peers of one suspect: a ring of the latest, searched by peer, port and network.
 //!
-//! Ports and a hash of the peer lie in arrays of their own, so that a search compares a few cache lines
+//! Ports and hashes of peer and network lie in arrays of their own, so that a search compares a few cache lines
 //! and looks closer only at what matches.
 
 use std::{net::IpAddr, time::Duration};
@@ -90,6 +90,7 @@ pub struct Peers {
     entries: Vec<Candidate>,
     ports: Box<[u16; CANDIDATES]>,
     tags: Box<[u16; CANDIDATES]>,
+    networks: Box<[u16; CANDIDATES]>,
     /// Candidates ever pushed; the next goes to this position modulo the ring.
     pushed: usize,
     /// The first that may still be pending, counted as `pushed` is.
@@ -102,6 +103,7 @@ impl Default for Peers {
             entries: Vec::with_capacity(CANDIDATES),
             ports: Box::new([0; CANDIDATES]),
             tags: Box::new([0; CANDIDATES]),
+            networks: Box::new([0; CANDIDATES]),
             pushed: 0,
             settled: 0,
         }
@@ -110,7 +112,7 @@ impl Default for Peers {
 
 impl Peers {
     /// Bytes of a full ring.
-    pub const BYTES: usize = CANDIDATES * (size_of::<Candidate>() + 2 * size_of::<u16>());
+    pub const BYTES: usize = CANDIDATES * (size_of::<Candidate>() + 3 * size_of::<u16>());
 
     /// Forgets all, keeping the memory.
     pub fn clear(&mut self) {
@@ -122,8 +124,7 @@ impl Peers {
     /// Adds a candidate in place of the oldest.
     pub fn push(&mut self, candidate: Candidate) {
         let at = self.pushed % CANDIDATES;
-        self.ports[at] = candidate.port;
-        self.tags[at] = tag(candidate.peer);
+        self.index(at, &candidate);
         if at < self.entries.len() {
             self.entries[at] = candidate;
         } else {
@@ -149,9 +150,16 @@ impl Peers {
         let Some(at) = oldest.filter(|_| popular >= most) else {
             return false;
         };
-        self.tags[at] = tag(candidate.peer);
+        self.index(at, &candidate);
         self.entries[at] = candidate;
         true
+    }
+
+    /// Puts what is searched for in the columns.
+    fn index(&mut self, at: usize, candidate: &Candidate) {
+        self.ports[at] = candidate.port;
+        self.tags[at] = tag(candidate.peer);
+        self.networks[at] = mixed(ports::network(candidate.peer));
     }
 
     /// The candidate of a peer.
@@ -171,10 +179,9 @@ impl Peers {
     /// How many candidates that count lie in `network` and are not older than `since`.
     #[must_use]
     pub fn in_network(&self, network: u64, since: Timestamp) -> usize {
-        self.iter()
-            .filter(|candidate| {
-                candidate.counts() && candidate.time >= since && ports::network(candidate.peer) == network
-            })
+        self.positions(&self.networks, mixed(network))
+            .map(|at| &self.entries[at])
+            .filter(|one| one.counts() && one.time >= since && ports::network(one.peer) == network)
             .count()
     }
 
@@ -227,6 +234,11 @@ fn tag(peer: IpAddr) -> u16 {
             high ^ low.rotate_left(17)
         }
     };
-    let mixed = bits.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes();
-    u16::from_be_bytes([mixed[0], mixed[1]])
+    mixed(bits)
+}
+
+/// The high bits of a product by 2^64 over the golden ratio, on which all bits below have an influence.
+fn mixed(bits: u64) -> u16 {
+    let [high, low, ..] = bits.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes();
+    u16::from_be_bytes([high, low])
 }
