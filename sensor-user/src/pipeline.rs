@@ -9,6 +9,7 @@ use crate::{
     detect::{Detectors, settings::Settings},
     flow::{Drain, FrameCounts},
     interval::Interval,
+    observation::Observation,
     orient::{MemoryUse, Orientation},
     sources::Sources,
 };
@@ -89,6 +90,12 @@ impl Pipeline {
         let mut report = Report::default();
         self.close(&mut report);
         report
+    }
+
+    /// What the last drain told of conversations, in the order of time.
+    #[must_use]
+    pub fn observations(&self) -> &[Observation] {
+        self.orientation.observations()
     }
 
     /// Fill of the memories.
