@@ -156,6 +156,7 @@ impl Agent {
         }
         let report = self.pipeline.feed(drain);
         hand_on(report, &mut self.builder, self.alert_log.as_ref());
+        self.builder.observe(self.pipeline.observations());
         if let Some(log) = &self.alert_log {
             self.builder.alert_log(log.status());
         }

@@ -147,6 +147,12 @@ impl Orientation {
         self.interval = self.interval.wrapping_add(1);
     }
 
+    /// The observations of the last drain, in the order of time.
+    #[must_use]
+    pub fn observations(&self) -> &[Observation] {
+        &self.oriented.observations
+    }
+
     /// Fill of the memories.
     #[must_use]
     pub fn memory_use(&self) -> [MemoryUse; 3] {

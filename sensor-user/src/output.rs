@@ -14,6 +14,7 @@ pub mod snapshot;
 pub mod metrics;
 pub mod process;
 
+pub mod page;
 pub mod publish;
 
 mod worker;

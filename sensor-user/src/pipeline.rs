@@ -9,6 +9,7 @@ use crate::{
     detect::{Detectors, settings::Settings, trace::Step},
     flow::{Drain, FrameCounts},
     interval::Interval,
+    observation::Observation,
     orient::{MemoryUse, Orientation},
     sources::Sources,
 };
@@ -101,6 +102,12 @@ impl Pipeline {
     #[must_use]
     pub fn bytes_at_capacity(&self) -> usize {
         self.orientation.bytes_at_capacity()
+    }
+
+    /// What the last drain told of conversations, in the order of time.
+    #[must_use]
+    pub fn observations(&self) -> &[Observation] {
+        self.orientation.observations()
     }
 
     /// Fill of the memories.

@@ -2,7 +2,9 @@
 //! not wait for it.
 //!
 //! Routes, all for GET and HEAD only:
-//! - `/` what this is,
+//! - `/` the live page, with its files below `/assets/`,
+//! - `/events` what it shows, as server-sent events,
+//! - `/api/sources/ADDRESS` one source in detail, as JSON,
 //! - `/metrics` the exposition of the last drain,
 //! - `/-/healthy` 200 while drains come, 503 when they stopped,
 //! - `/-/ready` 200 once frames are counted on every interface, else 503.
@@ -12,6 +14,7 @@
 //! clients that open connections to hold them cannot keep out a scraper that knows what it wants.
 
 mod connection;
+mod events;
 mod routes;
 mod slots;
 mod status;
@@ -42,6 +45,8 @@ pub struct Limits {
     pub connections: usize,
     /// Connections at a time from one address.
     pub connections_per_address: usize,
+    /// Of these, open pages, each with a stream of events.
+    pub streams: usize,
     /// Requests on one connection; the last is answered with `Connection: close`.
     pub requests_per_connection: u32,
     /// From the accept, or the first byte of a further request, to the end of its head.
@@ -63,6 +68,7 @@ impl Default for Limits {
         Self {
             connections: 64,
             connections_per_address: 16,
+            streams: 12,
             requests_per_connection: 100,
             header_deadline: Duration::from_secs(5),
             idle_deadline: Duration::from_mins(1),

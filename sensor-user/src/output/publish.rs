@@ -2,7 +2,7 @@
 //!
 //! Publishing is one pointer swap. The exposition is rendered by the first scraper that asks for it, on the
 //! thread of the HTTP server, and shared by all others until the next drain: however many scrape, each
-//! snapshot is rendered and compressed at most once, and never by the run loop.
+//! snapshot is rendered and compressed at most once, and never by the run loop. So are the page's events.
 
 use std::{
     io::Write as _,
@@ -14,7 +14,7 @@ use flate2::{Compression, write::GzEncoder};
 use hyper::body::Bytes;
 use tokio::sync::watch;
 
-use super::snapshot::Snapshot;
+use super::{page, snapshot::Snapshot};
 
 /// A snapshot that was published, with its exposition once somebody asked for it.
 #[derive(Debug)]
@@ -23,11 +23,15 @@ pub struct Publication {
     at: Instant,
     text: OnceLock<Bytes>,
     gzip: OnceLock<Bytes>,
+    sensor_event: OnceLock<Bytes>,
+    findings_event: OnceLock<Bytes>,
 }
 
 impl Publication {
     fn new(snapshot: Snapshot) -> Self {
-        Self { snapshot, at: Instant::now(), text: OnceLock::new(), gzip: OnceLock::new() }
+        let (text, gzip, sensor_event, findings_event) =
+            (OnceLock::new(), OnceLock::new(), OnceLock::new(), OnceLock::new());
+        Self { snapshot, at: Instant::now(), text, gzip, sensor_event, findings_event }
     }
 
     /// The snapshot.
@@ -50,6 +54,16 @@ impl Publication {
     /// The exposition compressed with gzip.
     pub fn gzip(&self, render: impl FnOnce(&Snapshot) -> String) -> Bytes {
         self.gzip.get_or_init(|| compress(&self.text(render))).clone()
+    }
+
+    /// What open pages are told after every drain.
+    pub fn sensor_event(&self) -> Bytes {
+        self.sensor_event.get_or_init(|| page::sensor_event(&self.snapshot).into()).clone()
+    }
+
+    /// What open pages are told when there are new findings.
+    pub fn findings_event(&self) -> Bytes {
+        self.findings_event.get_or_init(|| page::findings_event(&self.snapshot).into()).clone()
     }
 }
 

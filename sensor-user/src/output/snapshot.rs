@@ -4,6 +4,7 @@
 mod builder;
 mod evidence;
 mod histogram;
+pub mod history;
 mod places;
 
 use std::{net::IpAddr, sync::Arc};
@@ -111,6 +112,8 @@ pub struct SourcesStatus {
     pub own: Vec<OwnSource>,
     /// The sum of the others.
     pub other: OtherSources,
+    /// Sources that may have series of their own.
+    pub places: usize,
     /// Sources that lost their series to a busier one, since the start.
     pub evicted: u64,
 }

@@ -55,7 +55,7 @@ pub(super) async fn serve(
     let requests = AtomicU32::new(0);
     let service = service_fn(|request: Request<Incoming>| {
         let last = requests.fetch_add(1, Ordering::Relaxed) + 1 >= limits.requests_per_connection;
-        let response = routes.answer(&request, last);
+        let response = routes.answer(&request, last, &slot);
         // Rendering is not the client's time.
         slot.answered();
         async move { Ok::<_, Infallible>(response) }
@@ -189,7 +189,7 @@ impl AsyncWrite for Watched {
         self.stream.is_write_vectored()
     }
 
-    /// hyper flushes once a response is written whole: bodies here are one piece of memory.
+    /// hyper flushes once a response is written whole, or an event of a stream.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let result = ready!(Pin::new(&mut self.stream).poll_flush(context));
         self.slot.flushed();

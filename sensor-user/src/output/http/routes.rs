@@ -1,8 +1,11 @@
 //! What is answered to a request.
 
-use std::{fmt::Write as _, time::Duration, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::{
     HeaderMap, Method, Request, Response, StatusCode,
     body::{Body, Bytes},
@@ -13,11 +16,19 @@ use hyper::{
 };
 use tracing::warn;
 
-use super::{HttpStatus, Path, status::Counters};
+use super::{
+    HttpStatus, Path,
+    events::{Events, Streams},
+    slots::Slot,
+    status::Counters,
+};
 use crate::{
-    capture::live::program::XdpMode,
     output::{
         metrics::{self, Exposition},
+        page::{
+            self,
+            assets::{self, Asset},
+        },
         process::ProcessStatus,
         publish::Reader,
         snapshot::Snapshot,
@@ -25,18 +36,25 @@ use crate::{
 };
 
 const TEXT: &str = "text/plain; charset=utf-8";
-const HTML: &str = "text/html; charset=utf-8";
+const JSON: &str = "application/json";
+const EVENT_STREAM: &str = "text/event-stream";
 
-/// On every response. The page needs nothing from anywhere, may be framed by nobody, and is never stored.
+/// On every response. The page needs nothing from anywhere else, runs no script but its own, makes no markup
+/// from text, may be framed by nobody, and is never stored.
 const SECURITY_HEADERS: [(HeaderName, &str); 4] = [
     (X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (
         CONTENT_SECURITY_POLICY,
-        "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \
+         require-trusted-types-for 'script'; trusted-types 'none'; frame-ancestors 'none'; base-uri 'none'; \
+         form-action 'none'",
     ),
     (REFERRER_POLICY, "no-referrer"),
     (CACHE_CONTROL, "no-store"),
 ];
+
+/// A body in one piece, or one that goes on.
+pub(super) type AnswerBody = Either<Full<Bytes>, Events>;
 
 /// Answers from the latest snapshot.
 #[derive(Debug)]
@@ -44,6 +62,7 @@ pub struct Routes {
     reader: Reader,
     stalled_after: Duration,
     counters: Counters,
+    streams: Streams,
 }
 
 /// A response before its headers.
@@ -55,8 +74,16 @@ struct Answer {
 }
 
 impl Answer {
-    fn text(status: StatusCode, body: &'static str) -> Self {
-        Self { status, content_type: TEXT, body: Bytes::from_static(body.as_bytes()), gzipped: false }
+    const fn of(status: StatusCode, body: Bytes) -> Self {
+        Self { status, content_type: TEXT, body, gzipped: false }
+    }
+
+    const fn text(status: StatusCode, body: &'static str) -> Self {
+        Self::of(status, Bytes::from_static(body.as_bytes()))
+    }
+
+    fn asset(asset: &Asset) -> Self {
+        Self { content_type: asset.content_type, ..Self::text(StatusCode::OK, asset.body) }
     }
 }
 
@@ -64,20 +91,43 @@ impl Routes {
     /// Answers from `reader`; drains are taken to have stopped after `stalled_after` without one.
     #[must_use]
     pub fn new(reader: Reader, stalled_after: Duration) -> Self {
-        Self { reader, stalled_after, counters: Counters::default() }
+        Self { reader, stalled_after, counters: Counters::default(), streams: Streams::default() }
     }
 
     pub(super) const fn counters(&self) -> &Counters {
         &self.counters
     }
 
-    /// The response to `request`; after the `last` the connection is closed.
-    pub(super) fn answer<B: Body>(&self, request: &Request<B>, last: bool) -> Response<Full<Bytes>> {
+    /// The response to `request`, which came on the connection with this `slot`; after the `last` the
+    /// connection is closed.
+    pub(super) fn answer<B: Body>(
+        &self,
+        request: &Request<B>,
+        last: bool,
+        slot: &Arc<Slot>,
+    ) -> Response<AnswerBody> {
         let path = Path::of(request.uri().path());
-        let answer = self.choose(path, request);
+        let (answer, stream) = match self.stream(path, request, slot) {
+            Ok(events) => (Answer { content_type: EVENT_STREAM, ..Answer::text(StatusCode::OK, "") }, Some(events)),
+            Err(answer) => (answer, None),
+        };
         self.counters.request(path, answer.status.as_u16());
         let close = last || answer.status == StatusCode::PAYLOAD_TOO_LARGE;
-        with_headers(answer, path, close)
+        let response = with_headers(answer, path, close);
+        match stream {
+            Some(events) => response.map(|_| Either::Right(events)),
+            None => response.map(Either::Left),
+        }
+    }
+
+    /// The stream that `request` asks for, or the answer that is none.
+    fn stream<B: Body>(&self, path: Path, request: &Request<B>, slot: &Arc<Slot>) -> Result<Events, Answer> {
+        if path != Path::Events || request.method() != Method::GET || !request.body().is_end_stream() {
+            return Err(self.choose(path, request));
+        }
+        let busy = || Answer::text(StatusCode::SERVICE_UNAVAILABLE, "too many pages are open\n");
+        let ticket = self.streams.admit(slot.limits().streams).ok_or_else(busy)?;
+        Ok(Events::new(self.reader.clone(), Arc::clone(slot), ticket))
     }
 
     fn choose<B: Body>(&self, path: Path, request: &Request<B>) -> Answer {
@@ -91,10 +141,15 @@ impl Routes {
             return Answer::text(StatusCode::PAYLOAD_TOO_LARGE, "no request bodies\n");
         }
         match path {
-            Path::Root => self.landing(),
+            Path::Root => Answer::asset(&assets::INDEX),
+            Path::Asset => assets::find(request.uri().path())
+                .map_or_else(|| Answer::text(StatusCode::NOT_FOUND, "not found\n"), Answer::asset),
+            Path::Source => self.source(request.uri().path()),
             Path::Metrics => self.metrics(accepts_gzip(request.headers())),
             Path::Healthy => self.healthy(),
             Path::Ready => self.ready(),
+            // HEAD; GET is answered with a stream.
+            Path::Events => Answer { content_type: EVENT_STREAM, ..Answer::text(StatusCode::OK, "") },
             Path::Other => Answer::text(StatusCode::NOT_FOUND, "not found\n"),
         }
     }
@@ -134,26 +189,14 @@ impl Routes {
         }
     }
 
-    fn landing(&self) -> Answer {
+    /// One source, by the address in the path.
+    fn source(&self, path: &str) -> Answer {
+        let address = path.strip_prefix(Path::SOURCES).and_then(|text| text.parse().ok());
         let latest = self.reader.latest();
-        let snapshot = latest.snapshot();
-        let mut page = String::from(
-            "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
-             <meta name=\"viewport\" content=\"width=device-width\">\n<title>flow-sensor</title>\n\
-             <h1>flow-sensor</h1>\n",
-        );
-        let build = snapshot.build;
-        // Writing to memory cannot fail.
-        let _ = writeln!(page, "<p>Version {}, revision {}.</p>\n<ul>", build.version, build.revision);
-        for interface in &snapshot.interfaces {
-            let state = interface.reading.mode.map_or("not attached", XdpMode::name);
-            let _ = writeln!(page, "<li>{}: {state}</li>", escape(&interface.name));
+        match address.and_then(|address| page::source(latest.snapshot(), address)) {
+            Some(json) => Answer { content_type: JSON, ..Answer::of(StatusCode::OK, json.into()) },
+            None => Answer::text(StatusCode::NOT_FOUND, "no such source, or none with a place of its own\n"),
         }
-        page.push_str(
-            "</ul>\n<ul>\n<li><a href=\"/metrics\">Metrics</a></li>\n\
-             <li><a href=\"/-/healthy\">Health</a></li>\n<li><a href=\"/-/ready\">Readiness</a></li>\n</ul>\n",
-        );
-        Answer { status: StatusCode::OK, content_type: HTML, body: page.into(), gzipped: false }
     }
 }
 
@@ -199,9 +242,4 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
         }
     }
     any.unwrap_or(false)
-}
-
-/// `text` as HTML shows it. An interface may be called anything but `/` and blanks.
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

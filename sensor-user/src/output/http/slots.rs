@@ -141,9 +141,19 @@ pub(super) struct Slot {
 }
 
 impl Slot {
+    /// What clients may cost.
+    pub(super) fn limits(&self) -> Limits {
+        self.slots.limits
+    }
+
     /// There is a response that the client is to take now.
     pub(super) fn answered(&self) {
         self.step(|_| true, Phase::Response);
+    }
+
+    /// There is more of a response that goes on and on.
+    pub(super) fn sends(&self) {
+        self.step(|phase| phase != Phase::Response, Phase::Response);
     }
 
     /// Everything written so far was handed to the kernel.

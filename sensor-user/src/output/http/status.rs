@@ -9,6 +9,8 @@ use std::{
     time::Duration,
 };
 
+use crate::output::page::assets;
+
 /// A path as metrics name it: never what a client sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Path {
@@ -20,11 +22,20 @@ pub enum Path {
     Healthy,
     /// `/-/ready`.
     Ready,
+    /// `/events`.
+    Events,
+    /// `/api/sources/ADDRESS`.
+    Source,
+    /// A file of the page, below `/assets/`.
+    Asset,
     /// Any other.
     Other,
 }
 
 impl Path {
+    /// What addresses of sources are appended to.
+    pub(super) const SOURCES: &str = "/api/sources/";
+
     /// Which path this is.
     #[must_use]
     pub fn of(path: &str) -> Self {
@@ -33,6 +44,9 @@ impl Path {
             "/metrics" => Self::Metrics,
             "/-/healthy" => Self::Healthy,
             "/-/ready" => Self::Ready,
+            "/events" => Self::Events,
+            _ if path.starts_with(Self::SOURCES) => Self::Source,
+            _ if assets::find(path).is_some() => Self::Asset,
             _ => Self::Other,
         }
     }
@@ -45,6 +59,9 @@ impl Path {
             Self::Metrics => "/metrics",
             Self::Healthy => "/-/healthy",
             Self::Ready => "/-/ready",
+            Self::Events => "/events",
+            Self::Source => "/api/sources",
+            Self::Asset => "/assets",
             Self::Other => "other",
         }
     }

@@ -148,6 +148,14 @@ fn routes_answer_by_path_and_method() {
         ("GET /-/healthy", 200),
         ("GET /-/ready", 200),
         ("GET /metrics?name=x", 200),
+        ("GET /assets/page.js", 200),
+        ("GET /api/sources/10.0.0.5", 200),
+        ("HEAD /events", 200),
+        ("GET /assets/", 404),
+        ("GET /assets/../page.js", 404),
+        ("GET /api/sources/10.0.0.250", 404),
+        ("GET /api/sources/<b>", 404),
+        ("POST /events", 405),
         ("GET /metrics/", 404),
         ("GET /favicon.ico", 404),
         ("POST /nowhere", 404),
@@ -263,6 +271,91 @@ fn the_last_request_of_a_connection_is_told_so() {
     let text = format!("{}{}", answers.head, answers.text());
     assert_eq!(text.matches("HTTP/1.1 200").count(), 2, "{text}");
     assert_eq!(text.matches("connection: close").count(), 1, "{text}");
+}
+
+/// Reads until `text` came, and returns everything up to there.
+fn read_until(stream: &mut TcpStream, text: &str) -> String {
+    let mut read = String::new();
+    let mut buffer = [0; 4096];
+    while !read.contains(text) {
+        let length = stream.read(&mut buffer).unwrap();
+        assert!(length > 0, "the stream ended before {text:?} came: {read}");
+        read.push_str(std::str::from_utf8(&buffer[..length]).unwrap());
+    }
+    read
+}
+
+const EVENTS: &str = "GET /events HTTP/1.1\r\nHost: x\r\n\r\n";
+
+#[test]
+fn an_open_page_is_told_every_drain_and_findings_only_when_there_are_new_ones() {
+    let running = start(snapshot(), Limits::default());
+    let mut page = running.connect();
+    page.write_all(EVENTS.as_bytes()).unwrap();
+    let first = read_until(&mut page, "\"active_count\":1");
+    assert!(first.contains("content-type: text/event-stream") && first.contains("event: sensor\n"), "{first}");
+    running.publisher.publish(snapshot());
+    let again = read_until(&mut page, "event: sensor\n");
+    // The fixture makes its alert anew, so it is news.
+    let news = read_until(&mut page, "\"active_count\":1");
+    assert!(!format!("{again}{news}").contains("retry:"), "only said once");
+    let mut builder = builder(10);
+    running.publisher.publish(builder.snapshot());
+    read_until(&mut page, "\"active_count\":0");
+    builder.drain(&crate::output::fixture::drain(0));
+    running.publisher.publish(builder.snapshot());
+    let quiet = read_until(&mut page, "\"drains\":1");
+    assert!(!quiet.contains("event: findings"), "{quiet}");
+}
+
+#[test]
+fn a_page_stays_open_beyond_the_deadlines_of_requests() {
+    let short = Duration::from_millis(50);
+    let limits = Limits { header_deadline: short, write_deadline: short, ..Limits::default() };
+    let running = start(builder(10).snapshot(), limits);
+    let mut page = running.connect();
+    page.write_all(EVENTS.as_bytes()).unwrap();
+    for _ in 0..4 {
+        read_until(&mut page, "event: sensor\n");
+        thread::sleep(short * 2);
+        running.publisher.publish(builder(10).snapshot());
+    }
+}
+
+#[test]
+fn pages_beyond_the_limit_get_503_until_one_is_closed() {
+    let limits = Limits { streams: 1, ..Limits::default() };
+    let running = start(snapshot(), limits);
+    let mut page = running.connect();
+    page.write_all(EVENTS.as_bytes()).unwrap();
+    read_until(&mut page, "event: sensor\n");
+    let refused = running.get("/events");
+    assert_eq!((refused.status(), refused.text()), (503, "too many pages are open\n"));
+    assert_eq!(running.get("/metrics").status(), 200);
+    drop(page);
+    eventually("the place must become free", || {
+        running.publisher.publish(snapshot());
+        let mut page = running.connect();
+        page.write_all(EVENTS.as_bytes()).unwrap();
+        let mut head = [0; 12];
+        page.read_exact(&mut head).unwrap();
+        head == *b"HTTP/1.1 200"
+    });
+}
+
+#[test]
+fn open_pages_do_not_keep_out_a_scraper_and_end_with_the_sensor() {
+    let limits = Limits { connections: 3, ..Limits::default() };
+    let running = start(snapshot(), limits);
+    let mut pages: Vec<TcpStream> = (0..3).map(|_| running.connect()).collect();
+    for page in &mut pages {
+        page.write_all(EVENTS.as_bytes()).unwrap();
+        read_until(page, "event: findings\n");
+    }
+    assert_eq!(running.get("/metrics").status(), 200);
+    let begin = Instant::now();
+    running.server.stop(PATIENCE);
+    assert!(begin.elapsed() < PATIENCE, "streams are not waited for");
 }
 
 /// A snapshot whose exposition is larger than what sockets buffer, so that a client that does not read

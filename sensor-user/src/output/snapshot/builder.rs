@@ -16,6 +16,7 @@ use crate::{
     clock::Timestamp,
     flow::{Drain, FrameCounts},
     interval::Interval,
+    observation::Observation,
     orient::MemoryUse,
 };
 
@@ -102,6 +103,14 @@ impl SnapshotBuilder {
         }
         self.places.close(&interval, &self.alerting());
         self.interval = Some(interval);
+    }
+
+    /// Notes whom sources contacted, and what came of it; after the alerts of the same drain, so that a source
+    /// that one of them gave a place keeps what it was named for.
+    pub fn observe(&mut self, observations: &[Observation]) {
+        for observation in observations {
+            self.places.observe(observation);
+        }
     }
 
     /// Notes an alert; one that begins gives its source series of its own at once.

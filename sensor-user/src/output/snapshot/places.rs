@@ -22,13 +22,18 @@ use std::{
     cmp::Ordering,
     collections::{BTreeSet, HashMap, HashSet},
     net::IpAddr,
+    sync::Arc,
     time::Duration,
 };
 
-use super::SourcesStatus;
+use super::{
+    SourcesStatus,
+    history::{History, RecentContacts},
+};
 use crate::{
     clock::Timestamp,
     interval::{Interval, SourceInterval},
+    observation::{Observation, Opening},
 };
 
 /// How long a source keeps its place whoever else is busy, unless an alert needs it.
@@ -78,6 +83,10 @@ pub struct OwnSource {
     pub totals: SourceTotals,
     /// The last complete interval; none if an alert gave it a place since then.
     pub interval: Option<SourceInterval>,
+    /// The last ten minutes, as far as it had its place.
+    pub history: Arc<History>,
+    /// Its latest first contacts since it has its place.
+    pub recent: Arc<RecentContacts>,
 }
 
 /// The sources without series of their own, together.
@@ -119,6 +128,8 @@ impl OtherSources {
 struct Place {
     totals: SourceTotals,
     interval: Option<SourceInterval>,
+    history: Arc<History>,
+    recent: Arc<RecentContacts>,
     since: Timestamp,
     last_active: Timestamp,
 }
@@ -162,9 +173,30 @@ impl Places {
             if let Some(place) = self.taken.get_mut(&source.source) {
                 place.totals.add(source);
                 place.interval = Some(source.clone());
+                Arc::make_mut(&mut place.history).push(interval, source);
             } else {
                 self.other.add(source);
             }
+        }
+    }
+
+    /// Notes whom sources with a place contacted, and what came of it.
+    ///
+    /// Snapshots share what is kept: it is copied when a source does something, not for every snapshot.
+    pub(super) fn observe(&mut self, observation: &Observation) {
+        let trifecta = match observation {
+            Observation::Contact(contact) => contact.trifecta,
+            Observation::Response(response) => response.trifecta,
+        };
+        let Some(place) = self.taken.get_mut(&trifecta.initiator) else { return };
+        match observation {
+            Observation::Contact(contact) if contact.opening == Opening::New => {
+                Arc::make_mut(&mut place.recent).add(contact, RecentContacts::capacity(self.max));
+            }
+            Observation::Response(response) if place.recent.knows(response) => {
+                Arc::make_mut(&mut place.recent).respond(response);
+            }
+            Observation::Contact(_) | Observation::Response(_) => {}
         }
     }
 
@@ -172,14 +204,19 @@ impl Places {
         let mut own: Vec<OwnSource> = self
             .taken
             .iter()
-            .map(|(&source, Place { totals, interval, since: _, last_active: _ })| OwnSource {
-                source,
-                totals: *totals,
-                interval: interval.clone(),
+            .map(|(&source, place)| {
+                let Place { totals, interval, history, recent, since: _, last_active: _ } = place;
+                OwnSource {
+                    source,
+                    totals: *totals,
+                    interval: interval.clone(),
+                    history: Arc::clone(history),
+                    recent: Arc::clone(recent),
+                }
             })
             .collect();
         own.sort_unstable_by_key(|own| own.source);
-        SourcesStatus { own, other: self.other, evicted: self.evicted }
+        SourcesStatus { own, other: self.other, places: self.max, evicted: self.evicted }
     }
 
     /// Takes the places of sources that are idle or forgotten.
@@ -255,7 +292,9 @@ impl Places {
 
     fn take(&mut self, source: IpAddr, now: Timestamp) {
         let totals = self.left.remove(&source).unwrap_or_default();
-        self.taken.insert(source, Place { totals, interval: None, since: now, last_active: now });
+        let (history, recent) = (Arc::default(), Arc::default());
+        let place = Place { totals, interval: None, history, recent, since: now, last_active: now };
+        self.taken.insert(source, place);
     }
 
     fn evict(&mut self, source: IpAddr) {

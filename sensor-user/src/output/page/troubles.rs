@@ -1,0 +1,67 @@
+//! What is wrong with the mirror or the sensor, in sentences that name the remedy.
+
+use crate::{
+    capture::live::program::XdpMode,
+    output::snapshot::{InterfaceStatus, Snapshot},
+};
+
+/// Fill of the flow table from which on it is worth a word.
+const PRESSURE: f64 = 0.8;
+
+/// Every trouble, those that blind the sensor first.
+pub(super) fn troubles(snapshot: &Snapshot) -> Vec<String> {
+    let mut troubles: Vec<String> = snapshot.interfaces.iter().flat_map(of_interface).collect();
+    if snapshot.drains.overruns > 0 {
+        troubles.push(format!(
+            "{} drains began late: this host is too busy, counts are right but alerts come later",
+            snapshot.drains.overruns
+        ));
+    }
+    for memory in snapshot.memories.iter().filter(|memory| memory.evicted > 0) {
+        troubles.push(format!(
+            "the memory of {} is full ({} entries) and gave up {}: raise its capacity, or sources are forged",
+            memory.name.replace('_', " "),
+            memory.capacity,
+            memory.evicted
+        ));
+    }
+    if snapshot.alert_log.is_some_and(|log| log.errors + log.dropped > 0) {
+        troubles.push("the alert log could not be written: see the sensor's log".to_owned());
+    }
+    troubles
+}
+
+fn of_interface(interface: &InterfaceStatus) -> Vec<String> {
+    let InterfaceStatus { name, reading, frames, frames_per_second, coverage, .. } = interface;
+    if reading.mode.is_none() {
+        return vec![format!("{name}: nothing is counted, the program is not attached to the interface")];
+    }
+    let mut troubles = Vec::new();
+    if !reading.link_up {
+        troubles.push(format!("{name}: the link is down; check the cable and the switch's mirror session"));
+    } else if frames.seen == 0 {
+        troubles.push(format!("{name}: no frame so far; check the switch's mirror session"));
+    } else if *frames_per_second <= 0.0 {
+        troubles.push(format!("{name}: silent in the last drain"));
+    }
+    if reading.mode == Some(XdpMode::Generic) {
+        troubles.push(format!("{name}: generic mode, the driver has no native XDP; frames cost more"));
+    }
+    if let Some(coverage) = coverage.filter(|coverage| *coverage < 1.0) {
+        troubles.push(format!(
+            "{name}: {:.2} % of the frames of the last interval were lost, so counts are too low",
+            100.0 * (1.0 - coverage)
+        ));
+    }
+    if frames.unaccounted() != 0 {
+        troubles.push(format!("{name}: {} frames are unaccounted for, a defect", frames.unaccounted()));
+    }
+    let fill = reading.table_entries as f64 / (reading.table_capacity.max(1)) as f64;
+    if fill >= PRESSURE {
+        troubles.push(format!(
+            "{name}: the flow table was {:.0} % full at the last drain; raise capacity or drain more often",
+            100.0 * fill
+        ));
+    }
+    troubles
+}
