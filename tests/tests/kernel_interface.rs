@@ -17,7 +17,7 @@ use sensor_tests::{
     topology::{Cable, MIRROR},
 };
 
-const PATIENCE: Duration = Duration::from_secs(6);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 fn send(cable: &Cable, frames: u16) -> Result<u64> {
     let frames: Vec<_> = (0..frames)

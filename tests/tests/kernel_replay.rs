@@ -72,7 +72,7 @@ fn live(name: &str) -> Result<Total> {
     cable.sensor.inside(|| {
         let mut live = Live::open(&config).context("cannot open the mirror port")?;
         cable.sender.inside(|| recording.rush(&Sender::open(Cable::OUT)?))?;
-        wait_for("end of the capture", Duration::from_secs(5), || {
+        wait_for("end of the capture", Duration::from_secs(20), || {
             total.add(&live.drain()?);
             let seen = total.frames.seen;
             ensure!(seen == recording.len() as u64, "{seen} frames of {} came", recording.len());
@@ -126,7 +126,7 @@ fn same_conclusions(name: &str) -> Result<()> {
     let sender = cable.sender.inside(|| Sender::open(Cable::OUT))?;
     recording.play(|_| &sender, || true)?;
     // Counters grow when an interval is complete.
-    wait_for("the numbers of replay", Duration::from_secs(15), || {
+    wait_for("the numbers of replay", Duration::from_secs(30), || {
         let live = live_numbers(&sensor, expected.keys())?;
         ensure!(live == expected, "{live:?} live, {expected:?} replayed");
         Ok(())

@@ -14,13 +14,12 @@ use anyhow::{Context, Result, bail};
 use crate::exec::{cargo, exec, has, output, path, tools};
 
 /// Programs that the tests with the real kernel and the demo run, with their Debian packages.
-const PROGRAMS: [(&str, &str); 7] = [
+const PROGRAMS: [(&str, &str); 6] = [
     ("ip", "iproute2"),
     ("tc", "iproute2"),
     ("ethtool", "ethtool"),
     ("setpriv", "util-linux"),
     ("aria2c", "aria2"),
-    ("curl", "curl"),
     ("tcpdump", "tcpdump"),
 ];
 
