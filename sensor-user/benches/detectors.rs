@@ -17,8 +17,8 @@ use sensor_user::{
     observation::{Contact, Observation, Opening, Outcome, Response, Trifecta},
 };
 
-const CONTACTS: u32 = 2_000_000;
-const DRAINS: u32 = 4;
+const CONTACTS: u32 = 2_500_000;
+const DRAINS: u32 = 5;
 
 fn main() {
     for (name, sources, rare, answered) in [
@@ -32,14 +32,19 @@ fn main() {
         let settings = Settings { sources: 100_000, ..Settings::default() };
         let mut detectors = Detectors::new(&settings);
         let mut findings = Vec::new();
-        let begin = time_on_cpu();
+        let mut begin = time_on_cpu();
         for (second, drain) in (1..).zip(&drains) {
             detectors.observe(drain);
             detectors.advance(Timestamp::from_secs(1_700_000_000 + second), &mut findings);
+            // The first drain fills the tables, which happens once.
+            if second == 1 {
+                begin = time_on_cpu();
+            }
         }
-        let seconds = (time_on_cpu() - begin).as_secs_f64();
-        let millions = f64::from(CONTACTS) / seconds / 1e6;
-        let each = seconds * 1e9 / f64::from(CONTACTS);
+        let seconds = time_on_cpu().saturating_sub(begin).as_secs_f64();
+        let contacts = f64::from(CONTACTS - CONTACTS / DRAINS);
+        let millions = contacts / seconds / 1e6;
+        let each = seconds * 1e9 / contacts;
         println!("{name}: {millions:.1} M first contacts/s, {each:.0} ns each ({observations} observations)");
         for (kind, usage) in detectors.usage() {
             if kind != AlertKind::Fanout {
