@@ -219,8 +219,8 @@ impl Peers {
         wanted: u16,
     ) -> impl Iterator<Item = usize> + use<'a> {
         // Compared all at once, which costs next to nothing; mostly there is none to look at closer.
-        let any = column.iter().fold(false, |any, value| any | (*value == wanted));
-        let used = if any { self.entries.len() } else { 0 };
+        let matches: u16 = column.iter().map(|value| u16::from(*value == wanted)).sum();
+        let used = if matches > 0 { self.entries.len() } else { 0 };
         column[..used].iter().enumerate().filter(move |(_, value)| **value == wanted).map(|(at, _)| at)
     }
 }
