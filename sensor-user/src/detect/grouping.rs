@@ -12,12 +12,16 @@ const GROUPS: usize = 4_096;
 /// Below, a drain's sources fit in the cache anyway.
 const WORTH_GROUPING: usize = 8 * GROUPS;
 
+/// Observations fetched at once: more than a core keeps requests to memory under way.
+const BLOCK: usize = 32;
+
 /// Orders by source what comes in the order of time.
 #[derive(Debug, Default)]
 pub struct Grouping {
     hasher: RandomState,
     groups: Vec<u16>,
     order: Vec<u32>,
+    block: Vec<Observation>,
 }
 
 impl Grouping {
@@ -29,13 +33,18 @@ impl Grouping {
         }
         for part in observations.chunks(u32::MAX as usize) {
             self.sort(part);
-            self.order.iter().for_each(|position| observe(&part[*position as usize]));
+            // Scattered over the drain, each would be waited for by itself; copied together, they come together.
+            for positions in self.order.chunks(BLOCK) {
+                self.block.clear();
+                self.block.extend(positions.iter().map(|position| part[*position as usize]));
+                self.block.iter().for_each(&mut observe);
+            }
         }
     }
 
     /// A counting sort by group, which keeps the order within each.
     fn sort(&mut self, observations: &[Observation]) {
-        let Self { hasher, groups, order } = self;
+        let Self { hasher, groups, order, .. } = self;
         groups.clear();
         groups.extend(observations.iter().map(|observation| group(hasher, observation)));
         let mut next = [0_u32; GROUPS];

@@ -174,11 +174,11 @@ impl Source {
         &mut self.targets[at].walk
     }
 
-    fn contact(&mut self, trifecta: &Trifecta, second: u32, rules: &Rules) {
+    fn contact(&mut self, trifecta: &Trifecta, second: u32, silence_speaks: bool, rules: &Rules) {
         let port = trifecta.port;
         self.port(port).contact(second, rules.of_port(port));
         self.target(trifecta.responder).contact(second, &rules.service);
-        if ports::service(port).is_none() {
+        if ports::service(port).is_none() && silence_speaks {
             self.random.contact(second, &rules.peer);
         }
         self.sample[usize::from(self.sampled) % SAMPLE] = Some((trifecta.responder, port));
@@ -311,7 +311,9 @@ impl Scan {
             self.orphans.push(address);
         }
         state.last = contact.time;
-        state.contact(&contact.trifecta, seconds(contact.time), &self.rules);
+        // Where the mirror shows no answers, UDP to many peers is as silent as a scan.
+        let silence_speaks = self.udp_answered || contact.trifecta.protocol != Protocol::UDP;
+        state.contact(&contact.trifecta, seconds(contact.time), silence_speaks, &self.rules);
         if !state.queued {
             state.queued = true;
             self.queue.push(source);

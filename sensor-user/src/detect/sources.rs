@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_full_table_forgets_and_counts() {
-        let mut table = Sources::<State>::new(100, Duration::from_secs(60));
+        let mut table = Sources::<State>::new(100, Duration::from_mins(1));
         for number in 0..1_000 {
             table.entry(address(number)).0.0 = Timestamp::from_secs(number.into());
         }
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_forged_sources_does_not_displace_a_named_one() {
-        let mut table = Sources::<State>::new(100, Duration::from_secs(60));
+        let mut table = Sources::<State>::new(100, Duration::from_mins(1));
         table.entry(address(7)).0.1 = true;
         for number in 100..10_000 {
             table.entry(address(number)).0.0 = Timestamp::from_secs(number.into());
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn idle_sources_are_forgotten_within_a_bounded_number_of_sweeps() {
-        let mut table = Sources::<State>::new(100_000, Duration::from_secs(60));
+        let mut table = Sources::<State>::new(100_000, Duration::from_mins(1));
         for number in 0..10_000 {
             table.entry(address(number)).0.0 = Timestamp::from_secs(u64::from(number % 2) * 1_000);
         }

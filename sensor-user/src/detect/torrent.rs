@@ -43,7 +43,7 @@ use crate::{
     flow::Protocol,
     interval::Interval,
     networks::Direction,
-    observation::{Contact, Observation, Opening, Response},
+    observation::{Contact, Observation, Opening, Outcome, Response},
 };
 
 /// A source stays named while this many peers count ...
@@ -56,14 +56,36 @@ const HOLD: Duration = Duration::from_mins(3);
 pub struct Torrent {
     sensitivity: Sensitivity,
     ledger: Ledger,
+    outbound_udp: OutboundUdp,
     trace: Trace,
+}
+
+/// Whether the mirror shows what comes back: UDP that any local host sent out, and whether any of it was
+/// ever answered.
+#[derive(Clone, Copy, Debug, Default)]
+struct OutboundUdp {
+    opened: u32,
+    answered: bool,
+}
+
+impl OutboundUdp {
+    const fn is_one_way(self) -> bool {
+        /// With so many unanswered, of whatever kind, it is the mirror.
+        const CERTAIN: u32 = 30;
+        !self.answered && self.opened >= CERTAIN
+    }
 }
 
 impl Torrent {
     /// A detector that has seen nothing.
     #[must_use]
     pub fn new(settings: &Settings) -> Self {
-        Self { sensitivity: settings.sensitivity, ledger: Ledger::new(settings), trace: Trace::default() }
+        Self {
+            sensitivity: settings.sensitivity,
+            ledger: Ledger::new(settings),
+            outbound_udp: OutboundUdp::default(),
+            trace: Trace::default(),
+        }
     }
 
     /// Records every step about `source` from now on.
@@ -81,6 +103,7 @@ impl Torrent {
         let (now, trifecta) = (contact.time, contact.trifecta);
         let udp = trifecta.protocol == Protocol::UDP;
         let (second, local_port) = (seconds(now), contact.initiator_port);
+        self.outbound_udp.opened = self.outbound_udp.opened.saturating_add(u32::from(udp));
         let source = self.ledger.source(trifecta.initiator);
         source.last = now;
         // What a privileged UDP port sends is an answer whose question was not seen.
@@ -165,9 +188,8 @@ impl Torrent {
         }
         let (initiator, peer, port) =
             (response.trifecta.initiator, response.trifecta.responder, response.trifecta.port);
-        if let Some(source) = self.ledger.known(initiator) {
-            source.answered = source.answered.saturating_add(1);
-        }
+        self.outbound_udp.answered |=
+            response.outcome == Outcome::Answered && response.trifecta.protocol == Protocol::UDP;
         if let Some(suspect) = self.ledger.suspect(initiator) {
             suspect.outcome(response.time, peer, port, response.outcome, &mut self.trace);
         }
@@ -188,12 +210,18 @@ impl Detector for Torrent {
 
     fn advance(&mut self, now: Timestamp, firing: &Firing, findings: &mut Vec<Finding>) {
         findings.extend(self.ledger.take_orphans().map(|source| report::forgotten(source, now)));
-        let Self { sensitivity, ledger, trace } = self;
+        let Self { sensitivity, ledger, outbound_udp, trace } = self;
         ledger.each_suspect(|suspect, source| {
             suspect.settle(now, trace);
             suspect.busy = source.busy(now);
-            let scanner = firing.is(suspect.source, AlertKind::Scan);
-            decide(suspect, source, *sensitivity, scanner, now, findings, trace);
+            let around = Circumstances {
+                sensitivity: *sensitivity,
+                rare_share: suspect.rare_share(now),
+                one_way: outbound_udp.is_one_way(),
+                socket: suspect.sockets.busiest().map_or((0, 0), |socket| (socket.clients, socket.contacted)),
+                scanner: firing.is(suspect.source, AlertKind::Scan),
+            };
+            decide(suspect, source, around, now, findings, trace);
             !suspect.is_stale(now)
         });
         ledger.sweep(now);
@@ -214,13 +242,12 @@ impl Detector for Torrent {
 fn decide(
     suspect: &mut Suspect,
     source: &Source,
-    sensitivity: Sensitivity,
-    scanner: bool,
+    around: Circumstances,
     now: Timestamp,
     findings: &mut Vec<Finding>,
     trace: &mut Trace,
 ) {
-    let factor = sensitivity.factor() * suspect.busy;
+    let factor = around.sensitivity.factor() * suspect.busy;
     let sums = Test::ALL.map(|test| suspect.sums[test as usize].cusum.value());
     let highest = Test::ALL.map(|test| score(sums[test as usize], test.threshold() * factor));
     let highest = highest.into_iter().fold(0.0, f64::max);
@@ -241,7 +268,7 @@ fn decide(
         if sums[test as usize] < threshold {
             continue;
         }
-        let (view, conditions) = look(suspect, source, test, sensitivity, scanner, now);
+        let (view, conditions) = look(suspect, source, test, around, now);
         match conditions.iter().find(|condition| !condition.met) {
             None => {
                 verdict = Some((test, threshold, view, conditions));
@@ -265,19 +292,9 @@ fn look(
     suspect: &Suspect,
     source: &Source,
     test: Test,
-    sensitivity: Sensitivity,
-    scanner: bool,
+    mut around: Circumstances,
     now: Timestamp,
 ) -> (View, Vec<Condition>) {
-    let socket = suspect.sockets.busiest();
-    let socket = socket.map_or((0, 0), |socket| (u32::from(socket.clients), u32::from(socket.contacted)));
-    let mut around = Circumstances {
-        sensitivity,
-        rare_share: suspect.rare_share(now),
-        ever_answered: source.answered > 0,
-        socket,
-        scanner,
-    };
     let since = now.minus(test.window());
     if test == Test::Standing {
         let view = View::of(&suspect.peers, since, now, view::standing);

@@ -38,8 +38,6 @@ pub struct Source {
     pub other: DecayingRate,
     /// What it does on service ports.
     pub roles: Roles,
-    /// Outcomes of what it opened, ever.
-    pub answered: u32,
     /// The local ports that last spoke to STUN, and when (seconds since the epoch).
     stun: [(u16, u32); 2],
     suspect: Option<Place>,
@@ -119,11 +117,6 @@ impl Ledger {
             self.free.push(place);
         }
         source
-    }
-
-    /// A source, if known.
-    pub fn known(&mut self, address: IpAddr) -> Option<&mut Source> {
-        self.sources.get_mut(address)
     }
 
     /// The suspect of a source, if it is one.

@@ -10,6 +10,9 @@ use crate::{
 /// A contact this old has had its chance of a first answer: few round trips on the Internet take longer.
 const RIPE: std::time::Duration = std::time::Duration::from_millis(500);
 
+/// So many contacts must have had it before answers are judged.
+const DUE: u32 = 5;
+
 /// The candidates that count in one window, in numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct View {
@@ -29,6 +32,8 @@ pub struct View {
     pub ripe: u32,
     /// Of the ripe ones, those that answered.
     pub answered: u32,
+    /// Of the ripe ones, those first contacted over TCP, and those of them that answered.
+    pub tcp: (u32, u32),
     /// Of the ripe ones, those that refused.
     pub refused: u32,
     /// Of the ripe ones, those that an ICMP error spoke of.
@@ -61,6 +66,11 @@ impl View {
         self.since = self.since.min(candidate.time);
         if now.since(candidate.time) >= RIPE {
             self.ripe += 1;
+            let answered = matches!(candidate.answer, Answer::Answered | Answer::Standing);
+            if candidate.protocol == Protocol::TCP {
+                self.tcp.0 += 1;
+                self.tcp.1 += u32::from(answered);
+            }
             match candidate.answer {
                 Answer::Answered | Answer::Standing => self.answered += 1,
                 Answer::Refused => self.refused += 1,
@@ -117,10 +127,10 @@ pub struct Circumstances {
     pub sensitivity: Sensitivity,
     /// Share of the peers on high ports whose port is rare with this source, 0 to 1.
     pub rare_share: f64,
-    /// Whether anything that the source ever opened was answered.
-    pub ever_answered: bool,
+    /// Whether the mirror seems to show one direction only, so that UDP without an answer says nothing.
+    pub one_way: bool,
     /// External clients of the UDP socket that contacted the most peers, and how many it contacted.
-    pub socket: (u32, u32),
+    pub socket: (u16, u16),
     /// Whether the source is named a scanner.
     pub scanner: bool,
 }
@@ -131,16 +141,18 @@ pub struct Circumstances {
 pub fn conditions(view: &View, around: &Circumstances) -> Vec<Condition> {
     let mut list = shape(view, around);
     list.push(Condition::at_least("web or fixed-port client", around.rare_share, 0.6));
-    let answered = view.answered_share().unwrap_or(0.0);
-    if !around.ever_answered && view.peers >= 30 {
-        // No answer to anything at all: the mirror shows one direction. Only UDP from many peers is
-        // still unlike a scan, which TCP without answers is not.
+    let (ripe, answers) = if around.one_way { view.tcp } else { (view.ripe, view.answered) };
+    let answered = f64::from(answers) / f64::from(ripe.max(1));
+    if around.one_way && ripe < DUE {
+        // TCP shows by its own second segment that it was answered, UDP shows nothing. UDP to many is
+        // still unlike a scan.
+        list.push(Condition::at_least("too few peers (one-way mirror)", f64::from(view.peers), 30.0));
         list.push(Condition::at_least("scan (one-way mirror)", view.per_peer(view.udp), 0.5));
-    } else {
-        list.push(Condition::at_least("answers still due", f64::from(view.ripe), 5.0));
-        list.push(Condition::at_least("scan", answered, f64::max(0.06, 2.0 / f64::from(view.ripe.max(2)))));
+        return list;
     }
-    if view.ripe >= 15 {
+    list.push(Condition::at_least("answers still due", f64::from(ripe), f64::from(DUE)));
+    list.push(Condition::at_least("scan", answered, f64::max(0.06, 2.0 / f64::from(ripe.max(2)))));
+    if ripe >= 15 {
         list.push(Condition::at_most("service where all answer", answered, 0.88));
     }
     let (clients, contacted) = around.socket;
@@ -148,7 +160,7 @@ pub fn conditions(view: &View, around: &Circumstances) -> Vec<Condition> {
         list.push(Condition::at_most("server", answered, 0.8));
     }
     if around.scanner {
-        list.push(Condition::at_least("named scanner", answered, 0.2));
+        list.push(Condition::at_least("named scanner", answered, 0.12));
     }
     list
 }
