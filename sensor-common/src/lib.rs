@@ -14,3 +14,6 @@ pub mod reason;
 pub mod table;
 
 pub mod control;
+
+#[cfg(feature = "bench")]
+pub mod bench;

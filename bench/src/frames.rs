@@ -1,0 +1,369 @@
+//! What a frame costs in the kernel.
+
+use anyhow::{Result, ensure};
+use sensor_common::bench::FrameFlow;
+
+use crate::{
+    flows::{Random, arp_frame, colliding, random},
+    kernel::{Baseline, Driver, Sensor},
+    report::{Bar, Report, median, ratio},
+};
+
+/// Frames of one measurement, at least: some milliseconds.
+const MIN_FRAMES: u32 = 1 << 19;
+
+/// What is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Candidate {
+    /// The sensor's program.
+    Sensor,
+    /// Another.
+    Baseline(Baseline),
+}
+
+/// All of them.
+pub const CANDIDATES: [Candidate; 6] = [
+    Candidate::Baseline(Baseline::Empty),
+    Candidate::Baseline(Baseline::Parse),
+    Candidate::Baseline(Baseline::Floor),
+    Candidate::Sensor,
+    Candidate::Baseline(Baseline::PerCpuHash),
+    Candidate::Baseline(Baseline::LruPerCpuHash),
+];
+
+/// Nanoseconds per frame of every candidate, round by round, the empty program's taken off.
+#[derive(Clone, Debug)]
+pub struct Costs([Vec<f64>; CANDIDATES.len()]);
+
+impl Costs {
+    /// Of one candidate.
+    pub fn of(&self, candidate: Candidate) -> &[f64] {
+        let index = CANDIDATES.iter().position(|other| *other == candidate);
+        index.map_or(&[], |index| &self.0[index])
+    }
+
+    /// Of the sensor.
+    pub fn sensor(&self) -> &[f64] {
+        self.of(Candidate::Sensor)
+    }
+
+    /// Of a baseline.
+    pub fn baseline(&self, baseline: Baseline) -> &[f64] {
+        self.of(Candidate::Baseline(baseline))
+    }
+
+    /// The medians in words.
+    pub fn remark(&self) -> String {
+        let names = ["", "parse", "floor", "sensor", "PERCPU_HASH", "LRU_PERCPU_HASH"];
+        let medians = names.iter().zip(&self.0).skip(1);
+        let parts: Vec<_> = medians.map(|(name, values)| format!("{name} {:.1}", median(values))).collect();
+        format!("ns: {}", parts.join(", "))
+    }
+
+    fn net(mut self) -> Self {
+        let [empty, others @ ..] = &mut self.0;
+        for costs in others {
+            costs.iter_mut().zip(&*empty).for_each(|(cost, empty)| *cost -= empty);
+        }
+        self
+    }
+}
+
+/// Everything loaded for one number of flows.
+pub struct Bench {
+    driver: Driver,
+    sensor: Sensor,
+    random: Random,
+}
+
+impl Bench {
+    /// For `flows` live flows: every table at half load with all of them on this CPU, the list with room for `list`.
+    pub fn load(flows: u32, list: u32) -> Result<Self> {
+        let sensor = Sensor::load(flows)?;
+        let driver = Driver::load(list.max(flows), sensor.slots_per_cpu())?;
+        Ok(Self { driver, sensor, random: Random::new(u64::from(flows)) })
+    }
+
+    fn select(&mut self, candidate: Candidate) -> Result<()> {
+        match candidate {
+            Candidate::Sensor => self.driver.select(&self.sensor.fd),
+            Candidate::Baseline(baseline) => self.driver.select_baseline(baseline),
+        }
+    }
+
+    /// Runs each candidate in turn, `rounds` times over.
+    fn rounds(
+        &mut self,
+        rounds: usize,
+        mut one: impl FnMut(&mut Self, Candidate) -> Result<f64>,
+    ) -> Result<Costs> {
+        let mut costs: [Vec<f64>; CANDIDATES.len()] = Default::default();
+        for round in 0..rounds {
+            for step in 0..CANDIDATES.len() {
+                let index = (round + step) % CANDIDATES.len();
+                self.select(CANDIDATES[index])?;
+                costs[index].push(one(self, CANDIDATES[index])?);
+            }
+        }
+        Ok(Costs(costs).net())
+    }
+
+    /// Known flows in random order.
+    pub fn known(&mut self, flows: u32, rounds: usize) -> Result<Costs> {
+        let mut list = random(&mut self.random, flows as usize);
+        self.driver.set_flows(&list)?;
+        for candidate in CANDIDATES {
+            self.select(candidate)?;
+            self.driver.rewind()?;
+            self.driver.run(flows)?;
+        }
+        // Visited in another order than they were put in: the kernel's maps hand out their memory in order.
+        self.random.shuffle(&mut list);
+        self.driver.set_flows(&list)?;
+        let frames = flows.max(MIN_FRAMES);
+        let costs = self.rounds(rounds, |bench, _| bench.driver.run(frames))?;
+        let drained = self.sensor.drain()?;
+        ensure!(drained.lost == 0, "{} frames of known flows were lost", drained.lost);
+        Ok(costs)
+    }
+
+    /// New flows, into empty tables until they are half full.
+    pub fn new_flows(&mut self, flows: u32, rounds: usize) -> Result<Costs> {
+        let list = random(&mut self.random, flows as usize);
+        self.driver.set_flows(&list)?;
+        // Fills and empties everything once beforehand, both generations of the table included.
+        for _ in 0..2 {
+            self.rounds(1, |bench, candidate| bench.insert_all(candidate, flows))?;
+        }
+        self.rounds(rounds, |bench, candidate| bench.insert_all(candidate, flows))
+    }
+
+    fn insert_all(&mut self, candidate: Candidate, flows: u32) -> Result<f64> {
+        self.driver.rewind()?;
+        let cost = self.driver.run(flows)?;
+        self.empty(candidate)?;
+        Ok(cost)
+    }
+
+    fn empty(&mut self, candidate: Candidate) -> Result<()> {
+        match candidate {
+            Candidate::Sensor => {
+                self.sensor.drain()?;
+            }
+            Candidate::Baseline(baseline @ (Baseline::PerCpuHash | Baseline::LruPerCpuHash)) => {
+                self.driver.drain_baseline(baseline, &mut self.driver.batch())?;
+            }
+            Candidate::Baseline(_) => {}
+        }
+        Ok(())
+    }
+}
+
+/// The figures of known and new flows at one number of live flows.
+pub struct Point {
+    /// Live flows.
+    pub flows: u32,
+    /// Frames of known flows.
+    pub known: Costs,
+    /// First frames.
+    pub new: Costs,
+}
+
+/// Measures one number of live flows.
+pub fn point(flows: u32, rounds: usize) -> Result<Point> {
+    let mut bench = Bench::load(flows, flows)?;
+    let known = bench.known(flows, rounds)?;
+    for candidate in CANDIDATES {
+        bench.empty(candidate)?;
+    }
+    let new = bench.new_flows(flows, rounds)?;
+    Ok(Point { flows, known, new })
+}
+
+/// The rows about known and new flows.
+pub fn report_points(points: &[Point], report: &mut Report) {
+    let at = |flows: u32| points.iter().find(|point| point.flows == flows);
+    for (flows, bar) in [(1 << 10, 0.30), (1 << 16, 0.15), (1 << 20, 0.20)] {
+        let Some(Point { known, .. }) = at(flows) else { continue };
+        let value = ratio(known.sensor(), known.baseline(Baseline::PerCpuHash));
+        let what = format!("known flow, {flows} live, against PERCPU_HASH");
+        report.held(what, value, "×", Bar::Most(bar), known.remark());
+    }
+    for (flows, bar) in [(1 << 10, 1.5), (1 << 16, 3.0)] {
+        let Some(Point { known, .. }) = at(flows) else { continue };
+        let value = ratio(known.sensor(), known.baseline(Baseline::Floor));
+        report.held(format!("known flow, {flows} live, against the floor"), value, "×", Bar::Most(bar), "");
+    }
+    for flows in [1 << 16, 1 << 20] {
+        let Some(Point { new, .. }) = at(flows) else { continue };
+        let value = ratio(new.sensor(), new.baseline(Baseline::PerCpuHash));
+        let what = format!("new flow, to {flows} live, against PERCPU_HASH");
+        report.held(what, value, "×", Bar::Most(0.20), new.remark());
+    }
+}
+
+/// The parser alone, and its early exit.
+pub fn parser(rounds: usize, report: &mut Report) -> Result<()> {
+    let mut bench = Bench::load(1 << 10, 1 << 10)?;
+    let list = random(&mut bench.random, 1 << 10);
+    bench.driver.set_flows(&list)?;
+    let tcp = bench.rounds(rounds, |bench, _| bench.driver.run(MIN_FRAMES))?;
+    let arp = bench.rounds(rounds, |bench, _| bench.driver.run_frame(&arp_frame(), MIN_FRAMES))?;
+    let parse = median(tcp.baseline(Baseline::Parse));
+    report.held("parse Ethernet, IPv4, TCP", parse, "ns", Bar::Most(6.0), "net of the empty program");
+    let exit = median(arp.baseline(Baseline::Parse));
+    report.held("parse a frame that is not IP", exit, "ns", Bar::Most(2.0), "net of the empty program");
+    report.noted(
+        "the whole program on one that is not IP",
+        median(arp.sensor()),
+        "ns",
+        "parse, count as ignored",
+    );
+    Ok(())
+}
+
+/// A table full of spoofed flows.
+pub fn full(rounds: usize, report: &mut Report) -> Result<()> {
+    const KNOWN: u32 = 1 << 16;
+    const FLOOD: u32 = 1 << 19;
+    let mut bench = Bench::load(KNOWN, FLOOD)?;
+    let mut list = random(&mut bench.random, KNOWN as usize + 2 * FLOOD as usize);
+    let (known, strangers) = list.split_at_mut(KNOWN as usize);
+    let (flood, others) = strangers.split_at(FLOOD as usize);
+    bench.driver.set_flows(known)?;
+    for candidate in CANDIDATES {
+        bench.select(candidate)?;
+        bench.driver.rewind()?;
+        bench.driver.run(KNOWN)?;
+    }
+    bench.random.shuffle(known);
+    bench.driver.set_flows(known)?;
+    let half_full = bench.rounds(rounds, |bench, _| bench.driver.run(MIN_FRAMES))?;
+    bench.driver.set_flows(flood)?;
+    for candidate in CANDIDATES {
+        bench.select(candidate)?;
+        bench.driver.rewind()?;
+        bench.driver.run(FLOOD)?;
+    }
+    bench.driver.set_flows(others)?;
+    let new = bench.rounds(rounds, |bench, _| bench.driver.run(FLOOD))?;
+    bench.driver.set_flows(known)?;
+    let full = bench.rounds(rounds, |bench, _| bench.driver.run(MIN_FRAMES))?;
+    let value = ratio(new.sensor(), new.baseline(Baseline::PerCpuHash));
+    report.held("new flow, table full, against full PERCPU_HASH", value, "×", Bar::Most(0.45), new.remark());
+    let value = ratio(full.sensor(), half_full.sensor());
+    let remark = format!("ns: {:.1}, half full {:.1}", median(full.sensor()), median(half_full.sensor()));
+    report.held("known flow, table full, against half full", value, "×", Bar::Most(1.5), remark);
+    let expected = u64::from(KNOWN) + 2 * rounds as u64 * u64::from(MIN_FRAMES);
+    let exact = bench.frames_of(known)?;
+    let difference = exact.abs_diff(expected) as f64;
+    report.held(
+        "frames of known flows miscounted, table full",
+        difference,
+        "",
+        Bar::Most(0.0),
+        format!("of {expected}"),
+    );
+    Ok(())
+}
+
+impl Bench {
+    /// Empties the table; frames that were counted for these flows.
+    fn frames_of(&mut self, flows: &[FrameFlow]) -> Result<u64> {
+        let wanted: std::collections::HashSet<[u8; 8]> =
+            flows.iter().map(|flow| flow.addresses.to_ne_bytes()).collect();
+        let generation = self.sensor.table.flip();
+        let mut frames = 0;
+        self.sensor.table.drain(generation, |entry| {
+            if let sensor_common::packet::Addresses::V4 { src: [a, b, c, d], dst: [e, f, g, h] } =
+                entry.key.addresses
+                && wanted.contains(&[a, b, c, d, e, f, g, h])
+            {
+                frames += entry.counters.packets();
+            }
+        })?;
+        Ok(frames)
+    }
+}
+
+/// Flows chosen to collide under a hash without secret.
+pub fn chosen(rounds: usize, report: &mut Report) -> Result<()> {
+    const FLOWS: u32 = 100_000;
+    let mut bench = Bench::load(1 << 17, FLOWS)?;
+    let bits = bench.sensor.size.bucket_bits_v4;
+    let lists = [random(&mut bench.random, FLOWS as usize), colliding(FLOWS as usize, bits)];
+    ensure!(lists[1].len() == FLOWS as usize, "only {} colliding flows found", lists[1].len());
+    let mut costs: [[Vec<f64>; 2]; 2] = Default::default();
+    let mut overflowed = [0; 2];
+    for _ in 0..=rounds {
+        let empty = |bench: &mut Bench| {
+            bench.select(Candidate::Baseline(Baseline::Empty))?;
+            bench.driver.run(MIN_FRAMES)
+        };
+        let driver = empty(&mut bench)?;
+        for (list, (costs, overflowed)) in lists.iter().zip(costs.iter_mut().zip(&mut overflowed)) {
+            bench.select(Candidate::Sensor)?;
+            bench.driver.set_flows(list)?;
+            costs[0].push(bench.driver.run(FLOWS)? - driver);
+            costs[1].push(bench.driver.run(MIN_FRAMES)? - driver);
+            *overflowed = bench.sensor.drain()?.overflowed;
+        }
+    }
+    let [of_random, of_chosen] = costs;
+    for (index, what) in ["new", "known"].into_iter().enumerate() {
+        // The first round touches the memory for the first time.
+        let (chosen, random) = (&of_chosen[index][1..], &of_random[index][1..]);
+        let remark = format!(
+            "ns: {:.1}, random {:.1}; in the overflow {} and {}",
+            median(chosen),
+            median(random),
+            overflowed[1],
+            overflowed[0]
+        );
+        let what = format!("100,000 chosen flows, {what}, against random ones");
+        report.held(what, ratio(chosen, random), "×", Bar::Most(1.3), remark);
+    }
+    Ok(())
+}
+
+/// Two CPUs at once against one.
+pub fn two_cpus(rounds: usize, report: &mut Report) -> Result<()> {
+    const FLOWS: u32 = 1 << 16;
+    sensor_tests::sender::require_cpus(2)?;
+    let mut bench = Bench::load(FLOWS, FLOWS)?;
+    let list = random(&mut bench.random, FLOWS as usize);
+    bench.driver.set_flows(&list)?;
+    let run = |driver: &Driver, cpu: usize| {
+        sensor_tests::sender::pin_to_cpu(cpu)?;
+        driver.run(4 * MIN_FRAMES)
+    };
+    let (mut one, mut two) = (Vec::new(), Vec::new());
+    for round in 0..=rounds {
+        bench.select(Candidate::Baseline(Baseline::Empty))?;
+        let driver = &bench.driver;
+        let empty = std::thread::scope(|scope| scope.spawn(|| run(driver, 0)).join().expect("no panic"))?;
+        bench.select(Candidate::Sensor)?;
+        let driver = &bench.driver;
+        let alone = std::thread::scope(|scope| scope.spawn(|| run(driver, 0)).join().expect("no panic"))?;
+        let both = std::thread::scope(|scope| {
+            let threads = [0, 1].map(|cpu| scope.spawn(move || run(driver, cpu)));
+            let costs = threads.map(|thread| thread.join().expect("no panic"));
+            let [a, b] = costs;
+            anyhow::Ok(f64::midpoint(a?, b?))
+        })?;
+        if round > 0 {
+            one.push(alone - empty);
+            two.push(both - empty);
+        }
+    }
+    bench.sensor.drain()?;
+    let remark = format!("ns: {:.1}, alone {:.1}", median(&two), median(&one));
+    report.held(
+        "two CPUs on the same flows, per frame, against one",
+        ratio(&two, &one),
+        "×",
+        Bar::Most(1.05),
+        remark,
+    );
+    Ok(())
+}
