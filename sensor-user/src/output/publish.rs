@@ -96,6 +96,11 @@ impl Reader {
         Arc::clone(&self.0.borrow())
     }
 
+    /// The latest, and [`changed`](Self::changed) waits for one after it.
+    pub fn take_latest(&mut self) -> Arc<Publication> {
+        Arc::clone(&self.0.borrow_and_update())
+    }
+
     /// Waits for the next; false once there will be none.
     pub async fn changed(&mut self) -> bool {
         self.0.changed().await.is_ok()

@@ -87,8 +87,8 @@ impl Told {
 
 impl Events {
     /// The state as it is, then what changes.
-    pub(super) fn new(reader: Reader, slot: Arc<Slot>, ticket: Ticket) -> Self {
-        let latest = reader.latest();
+    pub(super) fn new(mut reader: Reader, slot: Arc<Slot>, ticket: Ticket) -> Self {
+        let latest = reader.take_latest();
         let next = Box::pin(std::future::ready(Some((reader, latest))));
         Self { next, told: None, slot, _ticket: ticket }
     }
@@ -125,7 +125,7 @@ impl Body for Events {
         self.next = Box::pin(async move {
             // A client that is slow to read misses what came meanwhile and gets the latest.
             let more = reader.changed().await;
-            let latest = reader.latest();
+            let latest = reader.take_latest();
             more.then_some((reader, latest))
         });
         self.slot.sends();

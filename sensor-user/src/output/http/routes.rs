@@ -22,17 +22,15 @@ use super::{
     slots::Slot,
     status::Counters,
 };
-use crate::{
-    output::{
-        metrics::{self, Exposition},
-        page::{
-            self,
-            assets::{self, Asset},
-        },
-        process::ProcessStatus,
-        publish::Reader,
-        snapshot::Snapshot,
+use crate::output::{
+    metrics::{self, Exposition},
+    page::{
+        self,
+        assets::{self, Asset},
     },
+    process::ProcessStatus,
+    publish::Reader,
+    snapshot::Snapshot,
 };
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -108,7 +106,9 @@ impl Routes {
     ) -> Response<AnswerBody> {
         let path = Path::of(request.uri().path());
         let (answer, stream) = match self.stream(path, request, slot) {
-            Ok(events) => (Answer { content_type: EVENT_STREAM, ..Answer::text(StatusCode::OK, "") }, Some(events)),
+            Ok(events) => {
+                (Answer { content_type: EVENT_STREAM, ..Answer::text(StatusCode::OK, "") }, Some(events))
+            }
             Err(answer) => (answer, None),
         };
         self.counters.request(path, answer.status.as_u16());

@@ -154,7 +154,7 @@ fn routes_answer_by_path_and_method() {
         ("GET /assets/", 404),
         ("GET /assets/../page.js", 404),
         ("GET /api/sources/10.0.0.250", 404),
-        ("GET /api/sources/<b>", 404),
+        ("GET /api/sources/host", 404),
         ("POST /events", 405),
         ("GET /metrics/", 404),
         ("GET /favicon.ico", 404),
@@ -273,38 +273,57 @@ fn the_last_request_of_a_connection_is_told_so() {
     assert_eq!(text.matches("connection: close").count(), 1, "{text}");
 }
 
-/// Reads until `text` came, and returns everything up to there.
-fn read_until(stream: &mut TcpStream, text: &str) -> String {
-    let mut read = String::new();
-    let mut buffer = [0; 4096];
-    while !read.contains(text) {
-        let length = stream.read(&mut buffer).unwrap();
-        assert!(length > 0, "the stream ended before {text:?} came: {read}");
-        read.push_str(std::str::from_utf8(&buffer[..length]).unwrap());
-    }
-    read
+/// An open page, which reads its events.
+struct Page {
+    stream: TcpStream,
+    /// Came, and was not asked for yet.
+    rest: String,
 }
 
-const EVENTS: &str = "GET /events HTTP/1.1\r\nHost: x\r\n\r\n";
+impl Page {
+    fn open(running: &Running) -> Self {
+        let mut stream = running.connect();
+        stream.write_all(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        Self { stream, rest: String::new() }
+    }
+
+    /// Everything up to the first `text` that comes.
+    fn until(&mut self, text: &str) -> String {
+        let mut buffer = [0; 4096];
+        loop {
+            if let Some(at) = self.rest.find(text) {
+                let rest = self.rest.split_off(at + text.len());
+                return std::mem::replace(&mut self.rest, rest);
+            }
+            let length = self.stream.read(&mut buffer).unwrap();
+            assert!(length > 0, "the stream ended before {text:?} came: {}", self.rest);
+            self.rest.push_str(std::str::from_utf8(&buffer[..length]).unwrap());
+        }
+    }
+}
 
 #[test]
 fn an_open_page_is_told_every_drain_and_findings_only_when_there_are_new_ones() {
     let running = start(snapshot(), Limits::default());
-    let mut page = running.connect();
-    page.write_all(EVENTS.as_bytes()).unwrap();
-    let first = read_until(&mut page, "\"active_count\":1");
-    assert!(first.contains("content-type: text/event-stream") && first.contains("event: sensor\n"), "{first}");
-    running.publisher.publish(snapshot());
-    let again = read_until(&mut page, "event: sensor\n");
+    let mut page = Page::open(&running);
+    let first = page.until("\"active_count\":1");
+    assert!(
+        first.contains("content-type: text/event-stream") && first.contains("event: sensor\n"),
+        "{first}"
+    );
     // The fixture makes its alert anew, so it is news.
-    let news = read_until(&mut page, "\"active_count\":1");
-    assert!(!format!("{again}{news}").contains("retry:"), "only said once");
+    running.publisher.publish(snapshot());
+    let again = page.until("\"active_count\":1");
+    assert!(again.contains("event: sensor\n") && !again.contains("retry:"), "{again}");
     let mut builder = builder(10);
     running.publisher.publish(builder.snapshot());
-    read_until(&mut page, "\"active_count\":0");
+    page.until("\"active_count\":0");
     builder.drain(&crate::output::fixture::drain(0));
     running.publisher.publish(builder.snapshot());
-    let quiet = read_until(&mut page, "\"drains\":1");
+    let quiet = page.until("\"drains\":1,");
+    builder.drain(&crate::output::fixture::drain(1));
+    running.publisher.publish(builder.snapshot());
+    let quiet = quiet + &page.until("\"drains\":2,");
     assert!(!quiet.contains("event: findings"), "{quiet}");
 }
 
@@ -313,33 +332,53 @@ fn a_page_stays_open_beyond_the_deadlines_of_requests() {
     let short = Duration::from_millis(50);
     let limits = Limits { header_deadline: short, write_deadline: short, ..Limits::default() };
     let running = start(builder(10).snapshot(), limits);
-    let mut page = running.connect();
-    page.write_all(EVENTS.as_bytes()).unwrap();
+    let mut page = Page::open(&running);
     for _ in 0..4 {
-        read_until(&mut page, "event: sensor\n");
+        page.until("event: sensor\n");
         thread::sleep(short * 2);
         running.publisher.publish(builder(10).snapshot());
     }
 }
 
 #[test]
+fn a_page_that_does_not_read_is_cut_off() {
+    let limits = Limits { write_deadline: Duration::from_millis(200), ..Limits::default() };
+    let running = start(snapshot(), limits);
+    let page = Page::open(&running);
+    eventually("the deadline must pass", || {
+        // Some 200 kB each: soon more than sockets buffer.
+        running.publisher.publish(snapshot_of_many());
+        let text = running.get("/metrics");
+        text.text().contains(r#"flowsensor_http_connections_cut_total{reason="write_deadline"} 1"#)
+    });
+    drop(page);
+}
+
+/// A snapshot with as many alerts as are kept, each with a long sentence.
+fn snapshot_of_many() -> Snapshot {
+    let mut builder = builder(10);
+    for _ in 0..100 {
+        let (kind, state) = (crate::alert::AlertKind::Scan, crate::alert::AlertState::Firing);
+        let mut alert = crate::output::fixture::alert(kind, "10.0.0.5".parse().unwrap(), state);
+        alert.finding.summary = "x".repeat(2000);
+        builder.alert(&alert);
+    }
+    builder.snapshot()
+}
+
+#[test]
 fn pages_beyond_the_limit_get_503_until_one_is_closed() {
     let limits = Limits { streams: 1, ..Limits::default() };
     let running = start(snapshot(), limits);
-    let mut page = running.connect();
-    page.write_all(EVENTS.as_bytes()).unwrap();
-    read_until(&mut page, "event: sensor\n");
+    let mut page = Page::open(&running);
+    page.until("event: sensor\n");
     let refused = running.get("/events");
     assert_eq!((refused.status(), refused.text()), (503, "too many pages are open\n"));
     assert_eq!(running.get("/metrics").status(), 200);
     drop(page);
     eventually("the place must become free", || {
         running.publisher.publish(snapshot());
-        let mut page = running.connect();
-        page.write_all(EVENTS.as_bytes()).unwrap();
-        let mut head = [0; 12];
-        page.read_exact(&mut head).unwrap();
-        head == *b"HTTP/1.1 200"
+        Page::open(&running).until("content-type: ").starts_with("HTTP/1.1 200")
     });
 }
 
@@ -347,10 +386,9 @@ fn pages_beyond_the_limit_get_503_until_one_is_closed() {
 fn open_pages_do_not_keep_out_a_scraper_and_end_with_the_sensor() {
     let limits = Limits { connections: 3, ..Limits::default() };
     let running = start(snapshot(), limits);
-    let mut pages: Vec<TcpStream> = (0..3).map(|_| running.connect()).collect();
+    let mut pages: Vec<Page> = (0..3).map(|_| Page::open(&running)).collect();
     for page in &mut pages {
-        page.write_all(EVENTS.as_bytes()).unwrap();
-        read_until(page, "event: findings\n");
+        page.until("event: findings\n");
     }
     assert_eq!(running.get("/metrics").status(), 200);
     let begin = Instant::now();

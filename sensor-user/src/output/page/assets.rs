@@ -14,11 +14,8 @@ pub struct Asset {
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// The page itself, at `/`.
-pub const INDEX: Asset = Asset {
-    path: "/",
-    content_type: "text/html; charset=utf-8",
-    body: include_str!("assets/index.html"),
-};
+pub const INDEX: Asset =
+    Asset { path: "/", content_type: "text/html; charset=utf-8", body: include_str!("assets/index.html") };
 
 /// What it is made of.
 pub const ASSETS: [Asset; 6] = [

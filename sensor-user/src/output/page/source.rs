@@ -14,7 +14,7 @@ use crate::{
     observation::{Outcome, Trifecta},
     output::snapshot::{
         OwnSource, Snapshot,
-        history::{Point, RecentContact},
+        history::{PERIOD, Point, RecentContact},
     },
 };
 
@@ -41,15 +41,15 @@ struct Detail {
     bytes_out: u64,
     bytes_in: u64,
     timeline: Vec<Moment>,
-    /// New connections that `peers` and `ports` are made of,
+    /// New connections that the tops are made of,
     recent: usize,
     /// and when the first of them was.
     recent_since: Option<u64>,
     outcomes: Outcomes,
     distinct_peers: usize,
     distinct_ports: usize,
-    peers: Vec<Peer>,
-    ports: Vec<Port>,
+    top_peers: Vec<Peer>,
+    top_ports: Vec<Port>,
 }
 
 /// A point of the timeline; rates are new connections a second.
@@ -76,9 +76,10 @@ struct Outcomes {
 
 #[derive(Serialize)]
 struct Peer {
-    peer: IpAddr,
+    #[serde(rename = "peer")]
+    address: IpAddr,
     connections: u64,
-    /// Some of the ports.
+    /// Some of the ports, each with its protocols.
     ports: Vec<String>,
     more_ports: usize,
     #[serde(flatten)]
@@ -88,7 +89,8 @@ struct Peer {
 
 #[derive(Serialize)]
 struct Port {
-    port: u16,
+    #[serde(rename = "port")]
+    number: u16,
     protocol: String,
     connections: u64,
     peers: usize,
@@ -99,15 +101,12 @@ struct Port {
 impl Detail {
     fn of(own: &OwnSource, snapshot: &Snapshot) -> Self {
         let seconds = snapshot.interval.as_ref().map_or(0.0, |interval| interval.seconds);
-        let contacts: Vec<(&Trifecta, &RecentContact)> = own
-            .recent
-            .iter()
-            .filter(|(_, contact)| {
-                snapshot.time.since(contact.time) < crate::output::snapshot::history::PERIOD
-            })
-            .collect();
+        let contacts: Vec<(&Trifecta, &RecentContact)> =
+            own.recent.iter().filter(|(_, contact)| snapshot.time.since(contact.time) < PERIOD).collect();
         let mut outcomes = Outcomes::default();
-        contacts.iter().for_each(|(_, contact)| outcomes.add(contact.outcome));
+        for (_, contact) in &contacts {
+            outcomes.add(contact.outcome);
+        }
         let (peers, ports) = (peers(&contacts), ports(&contacts));
         Self {
             row: Source::of(own, snapshot),
@@ -121,8 +120,8 @@ impl Detail {
             outcomes,
             distinct_peers: peers.len(),
             distinct_ports: ports.len(),
-            peers: peers.into_iter().take(ROWS).collect(),
-            ports: ports.into_iter().take(ROWS).collect(),
+            top_peers: peers.into_iter().take(ROWS).collect(),
+            top_ports: ports.into_iter().take(ROWS).collect(),
         }
     }
 }
@@ -157,7 +156,7 @@ fn peers(contacts: &[(&Trifecta, &RecentContact)]) -> Vec<Peer> {
     struct Tally {
         outcomes: Outcomes,
         connections: u64,
-        ports: BTreeSet<(u16, Protocol)>,
+        ports: BTreeMap<u16, BTreeSet<Protocol>>,
         last: u64,
     }
     let mut tallies: BTreeMap<IpAddr, Tally> = BTreeMap::new();
@@ -165,22 +164,28 @@ fn peers(contacts: &[(&Trifecta, &RecentContact)]) -> Vec<Peer> {
         let tally = tallies.entry(trifecta.responder).or_default();
         tally.outcomes.add(contact.outcome);
         tally.connections += 1;
-        tally.ports.insert((trifecta.port, trifecta.protocol));
+        tally.ports.entry(trifecta.port).or_default().insert(trifecta.protocol);
         tally.last = tally.last.max(milliseconds(contact.time));
     }
     let mut peers: Vec<Peer> = tallies
         .into_iter()
-        .map(|(peer, Tally { outcomes, connections, ports, last })| Peer {
-            peer,
+        .map(|(address, Tally { outcomes, connections, ports, last })| Peer {
+            address,
             connections,
             more_ports: ports.len().saturating_sub(PORTS),
-            ports: ports.iter().take(PORTS).map(|(port, protocol)| format!("{port}/{protocol}")).collect(),
+            ports: ports.iter().take(PORTS).map(|(port, protocols)| port_name(*port, protocols)).collect(),
             outcomes,
             last,
         })
         .collect();
     peers.sort_by_key(|peer| (Reverse(peer.connections), Reverse(peer.last)));
     peers
+}
+
+/// As in `6881/tcp,udp`.
+fn port_name(port: u16, protocols: &BTreeSet<Protocol>) -> String {
+    let protocols: Vec<String> = protocols.iter().map(Protocol::to_string).collect();
+    format!("{port}/{}", protocols.join(","))
 }
 
 /// Ports, those with most new connections first.
@@ -194,8 +199,8 @@ fn ports(contacts: &[(&Trifecta, &RecentContact)]) -> Vec<Port> {
     }
     let mut ports: Vec<Port> = tallies
         .into_iter()
-        .map(|((port, protocol), (outcomes, peers, connections))| Port {
-            port,
+        .map(|((number, protocol), (outcomes, peers, connections))| Port {
+            number,
             protocol: protocol.to_string(),
             connections,
             peers: peers.len(),

@@ -17,7 +17,8 @@ pub(super) struct Sources {
     time: Option<u64>,
     /// Its length.
     seconds: f64,
-    sources: Vec<Source>,
+    #[serde(rename = "sources")]
+    listed: Vec<Source>,
     /// Sources with a place that are not listed.
     unlisted: usize,
     /// Sources without a place.
@@ -31,7 +32,8 @@ pub(super) struct Sources {
 /// One source; rates are new connections a second.
 #[derive(Serialize)]
 pub(super) struct Source {
-    source: IpAddr,
+    #[serde(rename = "source")]
+    address: IpAddr,
     /// Kinds of the alerts that hold.
     alerts: Vec<&'static str>,
     /// New connections in the last ten minutes.
@@ -56,14 +58,14 @@ impl Sources {
             snapshot.sources.own.iter().map(|own| Source::of(own, snapshot)).collect();
         sources.sort_by(|a, b| {
             let alerting = b.alerts.is_empty().cmp(&a.alerts.is_empty()).reverse();
-            alerting.then(b.total.cmp(&a.total)).then_with(|| a.source.cmp(&b.source))
+            alerting.then(b.total.cmp(&a.total)).then_with(|| a.address.cmp(&b.address))
         });
         let unlisted = sources.len().saturating_sub(MAX_SOURCES);
         sources.truncate(MAX_SOURCES);
         Self {
             time: snapshot.interval.as_ref().map(|interval| milliseconds(interval.end)),
             seconds: round(seconds),
-            sources,
+            listed: sources,
             unlisted,
             without_place: snapshot.sources.other.sources,
             without_place_new: snapshot.sources.other.new_connections,
@@ -79,7 +81,7 @@ impl Source {
         let last = own.interval.as_ref();
         let count = |of: fn(&SourceInterval) -> u64| last.map_or(0, of);
         Self {
-            source: own.source,
+            address: own.source,
             alerts: active.map(|alert| alert.kind.name()).collect(),
             total: own.history.new_connections(),
             rate: per_second(count(|of| of.new_connections) as f64, seconds),

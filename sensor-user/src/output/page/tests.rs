@@ -38,13 +38,7 @@ fn contact(to: &str, port: u16, second: u64) -> Contact {
 
 fn answer(to: &Contact) -> Observation {
     let Contact { time, trifecta, initiator_port, direction, .. } = *to;
-    Observation::Response(Response {
-        time,
-        trifecta,
-        initiator_port,
-        direction,
-        outcome: Outcome::Answered,
-    })
+    Observation::Response(Response { time, trifecta, initiator_port, direction, outcome: Outcome::Answered })
 }
 
 #[test]
@@ -125,15 +119,14 @@ fn a_source_is_shown_with_whom_it_contacted_and_what_came_of_it() {
     builder.observe(&seen);
     let snapshot = builder.snapshot();
     assert_eq!(source(&snapshot, address("10.0.0.77")), None);
-    let detail: Value =
-        serde_json::from_str(&source(&snapshot, address("10.0.0.5")).unwrap()).unwrap();
+    let detail: Value = serde_json::from_str(&source(&snapshot, address("10.0.0.5")).unwrap()).unwrap();
     assert_eq!((&detail["recent"], &detail["distinct_peers"]), (&json!(4), &json!(3)));
     assert_eq!(detail["outcomes"], json!({ "answered": 1, "refused": 0, "unreachable": 0, "silent": 3 }));
-    let first = &detail["peers"][0];
+    let first = &detail["top_peers"][0];
     assert_eq!((&first["peer"], &first["connections"]), (&json!("203.0.113.9"), &json!(2)));
     assert_eq!(first["ports"], json!(["80/tcp", "443/tcp"]));
-    assert_eq!(detail["peers"][1]["peer"], "192.0.2.1", "of equals the latest comes first");
-    let port = &detail["ports"][0];
+    assert_eq!(detail["top_peers"][1]["peer"], "192.0.2.1", "of equals the latest comes first");
+    let port = &detail["top_ports"][0];
     assert_eq!((&port["port"], &port["peers"], &port["answered"]), (&json!(443), &json!(2), &json!(1)));
     assert_eq!(detail["timeline"][0]["rate"], 0.5);
 }
@@ -148,9 +141,8 @@ fn contacts_older_than_ten_minutes_are_not_shown() {
     ]);
     let mut snapshot = builder.snapshot();
     snapshot.time = Timestamp::from_secs(START.0 / 1_000_000_000 + 701);
-    let detail: Value =
-        serde_json::from_str(&source(&snapshot, address("10.0.0.5")).unwrap()).unwrap();
-    assert_eq!((&detail["recent"], &detail["ports"][0]["port"]), (&json!(1), &json!(444)));
+    let detail: Value = serde_json::from_str(&source(&snapshot, address("10.0.0.5")).unwrap()).unwrap();
+    assert_eq!((&detail["recent"], &detail["top_ports"][0]["port"]), (&json!(1), &json!(444)));
 }
 
 #[test]
@@ -170,8 +162,14 @@ fn the_page_asks_nobody_else_and_runs_no_inline_script() {
     let all = assets::ASSETS.iter().chain([&assets::INDEX]);
     for asset in all {
         let own = asset.body.replace("http://www.w3.org/2000/svg", "");
-        assert!(!own.contains("http://") && !own.contains("https://") && !own.contains("//cdn"), "{}", asset.path);
-        for forbidden in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "onclick="] {
+        assert!(
+            !own.contains("http://") && !own.contains("https://") && !own.contains("//cdn"),
+            "{}",
+            asset.path
+        );
+        for forbidden in
+            ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "onclick="]
+        {
             assert!(!own.contains(forbidden), "{} has {forbidden}", asset.path);
         }
         assert!(!asset.body.is_empty(), "{}", asset.path);

@@ -10,7 +10,13 @@ const PRESSURE: f64 = 0.8;
 
 /// Every trouble, those that blind the sensor first.
 pub(super) fn troubles(snapshot: &Snapshot) -> Vec<String> {
-    let mut troubles: Vec<String> = snapshot.interfaces.iter().flat_map(of_interface).collect();
+    let interval = snapshot.interval.as_deref();
+    let frames = |index: usize| interval.and_then(|interval| interval.frames.get(index));
+    let mut troubles: Vec<String> = Vec::new();
+    for (index, interface) in snapshot.interfaces.iter().enumerate() {
+        let silent = frames(index).is_some_and(|frames| frames.seen == 0);
+        troubles.extend(of_interface(interface, silent));
+    }
     if snapshot.drains.overruns > 0 {
         troubles.push(format!(
             "{} drains began late: this host is too busy, counts are right but alerts come later",
@@ -31,18 +37,17 @@ pub(super) fn troubles(snapshot: &Snapshot) -> Vec<String> {
     troubles
 }
 
-fn of_interface(interface: &InterfaceStatus) -> Vec<String> {
-    let InterfaceStatus { name, reading, frames, frames_per_second, coverage, .. } = interface;
+/// Those of one interface, which was `silent` in the last interval or not.
+fn of_interface(interface: &InterfaceStatus, silent: bool) -> Vec<String> {
+    let InterfaceStatus { name, reading, frames, coverage, .. } = interface;
     if reading.mode.is_none() {
         return vec![format!("{name}: nothing is counted, the program is not attached to the interface")];
     }
     let mut troubles = Vec::new();
     if !reading.link_up {
         troubles.push(format!("{name}: the link is down; check the cable and the switch's mirror session"));
-    } else if frames.seen == 0 {
-        troubles.push(format!("{name}: no frame so far; check the switch's mirror session"));
-    } else if *frames_per_second <= 0.0 {
-        troubles.push(format!("{name}: silent in the last drain"));
+    } else if silent {
+        troubles.push(format!("{name}: no frame in the last interval; check the switch's mirror session"));
     }
     if reading.mode == Some(XdpMode::Generic) {
         troubles.push(format!("{name}: generic mode, the driver has no native XDP; frames cost more"));

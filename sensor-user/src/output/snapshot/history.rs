@@ -53,6 +53,7 @@ pub struct History(VecDeque<Point>);
 
 impl History {
     /// Oldest first.
+    #[must_use]
     pub fn points(&self) -> impl DoubleEndedIterator<Item = &Point> {
         self.0.iter()
     }

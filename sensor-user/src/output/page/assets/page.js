@@ -96,7 +96,8 @@ function showVerdict() {
       machines === 1 ? "" : moment(active[0].since), machines === 1 ? "" : ".");
   }
   const [alert] = active;
-  place.verdict.replaceChildren(node("strong", {}, alert.source), ` ${kind(alert.kind).says} since `, moment(alert.since), ".");
+  place.verdict.replaceChildren(node("strong", {}, alert.source), ` ${kind(alert.kind).says} since `, moment(alert.since),
+    alert.told ? `: ${certainty(alert.told.score)}.` : ".");
 }
 
 function showAlerts() {

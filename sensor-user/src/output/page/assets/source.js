@@ -113,23 +113,23 @@ function contacts(detail) {
     node("p", {}, "Since ", moment(detail.recent_since), `, to ${count(detail.distinct_peers)} peers on ${count(detail.distinct_ports)} ports: `,
       `${count(answered)} answered, ${count(refused)} refused, ${count(unreachable)} unreachable, ${count(silent)} without an answer so far.`),
     node("h3", {}, "Top peers"),
-    table(["peer", "port", "new", "answered", "last"], detail.peers, (peer) => [
+    table(["peer", "port", "new", "answered", "last"], detail.top_peers, (peer) => [
       node("td", { class: "address" }, peer.peer),
       node("td", {}, peer.ports.join(" ") + (peer.more_ports > 0 ? ` +${peer.more_ports}` : "")),
       node("td", { class: "number" }, count(peer.connections)),
       node("td", { class: "number" }, outcome(peer)),
       node("td", { class: "number" }, moment(peer.last)),
     ]),
-    rest(detail.distinct_peers - detail.peers.length, "peers"),
+    rest(detail.distinct_peers - detail.top_peers.length, "peers"),
     node("h3", {}, "Top ports"),
-    table(["port", "usually", "new", "peers", "answered"], detail.ports, (port) => [
+    table(["port", "usually", "new", "peers", "answered"], detail.top_ports, (port) => [
       node("td", {}, `${port.port}/${port.protocol}`),
       node("td", {}, service(port.port)),
       node("td", { class: "number" }, count(port.connections)),
       node("td", { class: "number" }, count(port.peers)),
       node("td", { class: "number" }, outcome(port)),
     ]),
-    rest(detail.distinct_ports - detail.ports.length, "ports"),
+    rest(detail.distinct_ports - detail.top_ports.length, "ports"),
   ];
 }
 

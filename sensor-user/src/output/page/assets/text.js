@@ -15,7 +15,7 @@ function fill(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (value !== undefined && value !== false) element.setAttribute(name, value === true ? "" : value);
   }
-  element.append(...children.flat().filter((child) => child !== undefined && child !== null));
+  element.append(...children.flat(Infinity).filter((child) => child !== undefined && child !== null));
   return element;
 }
 
@@ -23,7 +23,7 @@ function fill(element, attributes, children) {
 export function replace(container, ...children) {
   const open = new Set([...container.querySelectorAll("details[open]")].map((details) => details.dataset.key));
   const focus = container.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
-  container.replaceChildren(...children.flat().filter((child) => child !== undefined && child !== null));
+  container.replaceChildren(...children.flat(Infinity).filter((child) => child !== undefined && child !== null));
   for (const details of container.querySelectorAll("details")) {
     if (open.has(details.dataset.key)) details.open = true;
   }
