@@ -75,14 +75,14 @@ fn set_up() -> Result<()> {
 fn unit_tests() -> Result<()> {
     // The eBPF crate has no tests: what it computes is in sensor-common.
     let exclude = ["--exclude", "sensor-tests", "--exclude", "sensor-ebpf"];
-    exec(cargo().args(["test", "--locked", "--workspace"]).args(exclude))
+    exec(cargo().args(["test", "--locked", "--no-fail-fast", "--workspace"]).args(exclude))
 }
 
 /// Optimised, as the sensor is in use: half of these tests are about keeping up.
 fn end_to_end(skips: &PathBuf) -> Result<()> {
     exec(cargo().args(["build", "--locked", "--release", "--package", "sensor-user"]))?;
     let mut command = cargo();
-    command.args(["test", "--locked", "--release", "--package", "sensor-tests"]);
+    command.args(["test", "--locked", "--no-fail-fast", "--release", "--package", "sensor-tests"]);
     if !is_root() {
         unprivileged(&mut command)?;
     }
