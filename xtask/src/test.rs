@@ -3,7 +3,7 @@
 
 use std::{
     env, fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
 };
@@ -52,11 +52,14 @@ pub fn run(options: &Options) -> Result<()> {
     if outcomes.iter().all(|outcome| outcome.error.is_none()) {
         if !options.only_kernel {
             outcomes.push(timed("lint", lint::run));
-            outcomes.push(timed("unit tests", unit_tests));
+            outcomes.push(timed("unit tests", || unit_tests(&skips)));
         }
         outcomes.push(timed("end-to-end tests", || end_to_end(&skips)));
     }
     let mut left_out = read_skips(&skips)?;
+    if !root().join(OPTIONAL).is_dir() {
+        left_out.push(format!("the captures of others that may lie in {OPTIONAL}: they are not there"));
+    }
     if !is_root() {
         left_out.push(format!(
             "the tests with the real kernel (tests/tests/{PRIVILEGED}*): they load XDP programs and make network \
@@ -72,17 +75,17 @@ fn set_up() -> Result<()> {
     if is_root() { setup::tests() } else { Ok(()) }
 }
 
-fn unit_tests() -> Result<()> {
+fn unit_tests(skips: &Path) -> Result<()> {
     // The eBPF crate has no tests: what it computes is in sensor-common.
     let exclude = ["--exclude", "sensor-tests", "--exclude", "sensor-ebpf"];
-    exec(cargo().args(["test", "--locked", "--workspace"]).args(exclude))
+    exec(cargo().args(["test", "--locked", "--no-fail-fast", "--workspace"]).args(exclude).env(SKIPS, skips))
 }
 
 /// Optimised, as the sensor is in use: half of these tests are about keeping up.
-fn end_to_end(skips: &PathBuf) -> Result<()> {
+fn end_to_end(skips: &Path) -> Result<()> {
     exec(cargo().args(["build", "--locked", "--release", "--package", "sensor-user"]))?;
     let mut command = cargo();
-    command.args(["test", "--locked", "--release", "--package", "sensor-tests"]);
+    command.args(["test", "--locked", "--no-fail-fast", "--release", "--package", "sensor-tests"]);
     if !is_root() {
         unprivileged(&mut command)?;
     }
@@ -122,7 +125,7 @@ fn skip_file() -> Result<PathBuf> {
     Ok(path)
 }
 
-fn read_skips(path: &PathBuf) -> Result<Vec<String>> {
+fn read_skips(path: &Path) -> Result<Vec<String>> {
     let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(text.lines().map(str::to_owned).collect())
 }
