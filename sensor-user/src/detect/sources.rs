@@ -30,6 +30,8 @@ pub struct Sources<T> {
     capacity: usize,
     idle: Duration,
     cursor: usize,
+    /// Where the last source was found: a contact and its answer mostly follow each other.
+    latest: usize,
     evicted_idle: u64,
     evicted_full: u64,
 }
@@ -43,6 +45,7 @@ impl<T: Tracked> Sources<T> {
             capacity: capacity.max(1),
             idle,
             cursor: 0,
+            latest: 0,
             evicted_idle: 0,
             evicted_full: 0,
         }
@@ -52,7 +55,7 @@ impl<T: Tracked> Sources<T> {
     /// state.
     pub fn entry(&mut self, source: IpAddr) -> (&mut T, Option<(IpAddr, T)>) {
         // Borrowing the entry across the insertion is not possible, hence the index.
-        if let Some(index) = self.entries.get_index_of(&source) {
+        if let Some(index) = self.index_of(source) {
             return (&mut self.entries[index], None);
         }
         let evicted = if self.entries.len() >= self.capacity { self.evict() } else { None };
@@ -68,7 +71,15 @@ impl<T: Tracked> Sources<T> {
 
     /// The state of `source`, if it has any.
     pub fn get_mut(&mut self, source: IpAddr) -> Option<&mut T> {
-        self.entries.get_mut(&source)
+        let index = self.index_of(source)?;
+        Some(&mut self.entries[index])
+    }
+
+    fn index_of(&mut self, source: IpAddr) -> Option<usize> {
+        if self.entries.get_index(self.latest).is_none_or(|(latest, _)| *latest != source) {
+            self.latest = self.entries.get_index_of(&source)?;
+        }
+        Some(self.latest)
     }
 
     /// Forgets what is idle as of `now` in the next part of the table.
@@ -116,6 +127,8 @@ impl<T: Tracked> Sources<T> {
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
+
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -166,5 +179,28 @@ mod tests {
         }
         assert_eq!((table.usage().sources, table.usage().evicted_idle), (5_000, 5_000));
         assert!(table.get(address(0)).is_none() && table.get(address(1)).is_some());
+    }
+
+    proptest! {
+        /// Whatever was evicted and moved in between, a source gets its own state.
+        #[test]
+        fn nobody_gets_the_state_of_another(
+            steps in prop::collection::vec((0u32..20, any::<bool>()), 1..300),
+        ) {
+            let mut table = Sources::<State>::new(8, Duration::from_secs(5));
+            for (time, (number, sweep)) in (1..).zip(steps) {
+                let now = Timestamp::from_secs(time);
+                // The time of last use tells the sources apart: no two have the same.
+                let known = table.get(address(number)).map(|state| state.0);
+                let state = table.entry(address(number)).0;
+                prop_assert_eq!(state.0, known.unwrap_or_default());
+                state.0 = now;
+                prop_assert_eq!(table.get_mut(address(number)).map(|state| state.0), Some(now));
+                if sweep {
+                    table.sweep(now);
+                }
+                prop_assert!(table.usage().sources <= 8);
+            }
+        }
     }
 }

@@ -121,7 +121,7 @@ impl Ledger {
 
     /// The suspect of a source, if it is one.
     pub fn suspect(&mut self, address: IpAddr) -> Option<&mut Suspect> {
-        let place = self.sources.get(address)?.suspect?;
+        let place = self.sources.get_mut(address)?.suspect?;
         Some(&mut self.pool[place as usize])
     }
 
