@@ -7,7 +7,7 @@ import {
   FieldType, ThemeContext, applyFieldOverrides, createTheme, dateTime, getFieldDisplayValues, standardTransformers,
   standardTransformersRegistry, toDataFrame, transformDataFrame,
 } from "@grafana/data";
-import { BarGauge, BigValue, GlobalStyles, PanelChrome, PortalContainer, Table, TimeSeries } from "@grafana/ui";
+import { BigValue, GlobalStyles, PanelChrome, PortalContainer, Table, TimeSeries } from "@grafana/ui";
 import { lastValueFrom } from "rxjs";
 
 const WIDTH = 1424;
@@ -27,8 +27,8 @@ standardTransformersRegistry.setInit(() => [...new Set(Object.values(standardTra
 
 /** Fills in variables; those without a value stand for all, as Grafana's allValue does. */
 function fill(text) {
-  // As Grafana has it where the data source says that it scrapes every 5 s.
-  const builtin = { __rate_interval: `${Math.max(20, 4 * step)}s`, __interval: `${step}s`, __range: `${seconds}s` };
+  // As Grafana has it where the data source says that it scrapes every 15 s.
+  const builtin = { __rate_interval: `${Math.max(60, 4 * step)}s`, __interval: `${step}s`, __range: `${seconds}s` };
   return text.replace(/\$\{?(\w+)\}?/g, (whole, name) => builtin[name] ?? parameters.get(name) ?? ".+");
 }
 
@@ -110,12 +110,15 @@ function Body({ panel, frames, width, height }) {
   const values = getFieldDisplayValues({ fieldConfig: panel.fieldConfig, reduceOptions: panel.options.reduceOptions,
     replaceVariables, theme, data: frames, sparkline: true, timeZone: "browser" });
   const { colorMode, graphMode, textMode } = panel.options;
-  if (panel.type === "stat") {
-    return values.map((value, index) => <BigValue key={index} width={width / values.length} height={height} value={value.display}
-      sparkline={graphMode === "none" ? undefined : value.sparkline} colorMode={colorMode} graphMode={graphMode} textMode={textMode} theme={theme} />);
-  }
-  return values.map((value, index) => <BarGauge key={index} width={width} height={height / values.length - 6} value={value.display}
-    field={value.field} display={value.view} theme={theme} />);
+  return (
+    <div style={{ display: "flex" }}>
+      {values.map((value, index) => (
+        <BigValue key={index} width={width / values.length} height={height} value={value.display} theme={theme}
+          sparkline={graphMode === "none" ? undefined : value.sparkline} colorMode={colorMode} graphMode={graphMode}
+          textMode={textMode} />
+      ))}
+    </div>
+  );
 }
 
 class Guard extends Component {

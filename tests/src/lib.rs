@@ -24,6 +24,10 @@ pub mod client;
 pub mod process;
 
 pub mod http;
+
+pub mod prometheus;
+
+pub mod browser;
 pub mod metrics;
 
 pub mod sensor;

@@ -14,13 +14,15 @@ use anyhow::{Context, Result, bail};
 use crate::exec::{cargo, exec, has, output, path, tools};
 
 /// Programs that the tests with the real kernel and the demo run, with their Debian packages.
-const PROGRAMS: [(&str, &str); 6] = [
+const PROGRAMS: [(&str, &str); 8] = [
     ("ip", "iproute2"),
     ("tc", "iproute2"),
     ("ethtool", "ethtool"),
     ("setpriv", "util-linux"),
     ("aria2c", "aria2"),
     ("tcpdump", "tcpdump"),
+    ("chromium", "chromium"),
+    ("chromedriver", "chromium-driver"),
 ];
 
 /// Everything that any task needs.
@@ -58,7 +60,7 @@ pub fn network() -> Result<()> {
 /// What the tests with the real kernel run.
 pub fn tests() -> Result<()> {
     programs(|_| true)?;
-    promtool()
+    prometheus()
 }
 
 fn programs(wanted: impl Fn(&str) -> bool) -> Result<()> {
@@ -68,17 +70,21 @@ fn programs(wanted: impl Fn(&str) -> bool) -> Result<()> {
     apt::install(&packages)
 }
 
-/// Prometheus' own checker. Its package would start a server, so only the program is taken out of it.
-fn promtool() -> Result<()> {
-    if has("promtool") {
+/// Prometheus and its checker. Their package would start a server, so only the programs are taken out of it.
+fn prometheus() -> Result<()> {
+    let missing: Vec<_> = ["promtool", "prometheus"].into_iter().filter(|program| !has(program)).collect();
+    if missing.is_empty() {
         return Ok(());
     }
     let archive = apt::download("prometheus")?;
-    let script = "dpkg-deb --fsys-tarfile \"$0\" | tar --extract --directory \"$1\" \
-                  --strip-components 2 ./usr/bin/promtool";
-    exec(Command::new("sh").args(["-ec", script]).arg(&archive).arg(tools()).env("PATH", path()))?;
-    if !has("promtool") {
-        bail!("{} holds no promtool", archive.display());
+    let script = "archive=$0 directory=$1; shift; dpkg-deb --fsys-tarfile \"$archive\" | \
+                  tar --extract --directory \"$directory\" --strip-components 2 \"$@\"";
+    let members = missing.iter().map(|program| format!("./usr/bin/{program}"));
+    let mut command = Command::new("sh");
+    command.args(["-ec", script]).arg(&archive).arg(tools()).args(members).env("PATH", path());
+    exec(&mut command)?;
+    if let Some(program) = missing.into_iter().find(|program| !has(program)) {
+        bail!("{} holds no {program}", archive.display());
     }
     std::fs::remove_file(&archive).with_context(|| format!("cannot remove {}", archive.display()))
 }

@@ -147,6 +147,14 @@ function next(alert) {
 const WORDS = { not: "ruled out", met: "holds" };
 const word = (key) => WORDS[key] ?? key.replaceAll("_", " ");
 
+/** Columns that read best in this order, before others. */
+const ORDER = ["not", "value", "limit", "met", "peer", "port", "protocol", "time"];
+
+function columns(row) {
+  const position = (key) => (ORDER.indexOf(key) + ORDER.length + 1) % (ORDER.length + 1);
+  return Object.keys(row).sort((a, b) => position(a) - position(b));
+}
+
 /** An evidence object: single values, then a table for each list. Which there are is the detector's business. */
 function evidence(object) {
   const entries = Object.entries(object).filter(([, value]) => value !== null);
@@ -157,7 +165,7 @@ function evidence(object) {
     lists.map(([key, rows]) => [
       node("h4", {}, word(key)),
       typeof rows[0] === "object"
-        ? table(Object.keys(rows[0]).map(word), rows, (row) => Object.values(row).map((value) => node("td", {}, valueOf(value))))
+        ? table(columns(rows[0]).map(word), rows, (row) => columns(rows[0]).map((key) => node("td", {}, valueOf(row[key]))))
         : node("p", {}, rows.map(valueOf).join(", ")),
     ]));
 }
