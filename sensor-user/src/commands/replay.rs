@@ -149,6 +149,9 @@ impl<'a> Session<'a> {
         replay.finish(&mut |drain| sink.feed(drain))?;
         let report = sink.pipeline.finish();
         sink.take(&report)?;
+        for diagnosis in sink.pipeline.diagnoses() {
+            tracing::warn!("the capture does not show all ({}): {diagnosis}", diagnosis.problem.name());
+        }
         sink.output.finish(&sink.totals)?;
         Ok(sink.totals)
     }
