@@ -172,9 +172,9 @@ fn frames_longer_than_the_wire_allows_were_joined() {
     assert_eq!(minute(long), [], "jumbo frames are, where the MTU is not known");
     let mut world = world();
     world.mirror.set_mtu(1500);
-    world.watch(61, long);
+    world.watch(60, long);
     assert_eq!(world.problems(), [Problem::JoinedFrames]);
-    world.watch(31, |_, both| both.to_vec());
+    world.watch(30, |_, both| both.to_vec());
     assert_eq!(world.problems(), [], "it is over when the frames are no longer joined");
 }
 
@@ -224,7 +224,7 @@ fn what_is_not_proved_again_in_ten_minutes_no_longer_holds() {
     let mut world = world();
     world.watch(31, |_, [client, _]| vec![client]);
     assert_eq!(world.problems(), [Problem::OneWay]);
-    for _ in 0..599 {
+    for _ in 0..598 {
         world.drain_with(Vec::new(), vec![FrameCounts { seen: 1, counted: 1, ..Default::default() }]);
     }
     assert_eq!(world.problems(), [Problem::OneWay]);
