@@ -17,6 +17,7 @@ use crate::{
     clock::Timestamp,
     config::Config,
     flow::Drain,
+    mirror::Diagnosis,
     orient::MemoryUse,
     output::{
         alert_log::AlertLog,
@@ -61,6 +62,8 @@ pub struct Agent {
     publisher: Publisher,
     alert_log: Option<AlertLog>,
     tracked: usize,
+    /// What was said of the mirror in the log.
+    diagnoses: Vec<Diagnosis>,
 }
 
 impl Agent {
@@ -73,14 +76,26 @@ impl Agent {
         publisher: Publisher,
         alert_log: Option<AlertLog>,
     ) -> Self {
-        let (pipeline, tracked) = (Pipeline::new(config), config.capacity.sources);
+        let (mut pipeline, tracked) = (Pipeline::new(config), config.capacity.sources);
+        if let Some(mtu) = live.largest_mtu() {
+            pipeline.set_mtu(mtu);
+        }
         tracing::info!(
             "memory: {} trifectas and {} peers, {:.0} MiB when full",
             config.capacity.trifectas,
             config.capacity.peers,
             pipeline.bytes_at_capacity() as f64 / f64::from(1 << 20),
         );
-        Self { live, period: config.drain, pipeline, builder, publisher, alert_log, tracked }
+        Self {
+            live,
+            period: config.drain,
+            pipeline,
+            builder,
+            publisher,
+            alert_log,
+            tracked,
+            diagnoses: Vec::new(),
+        }
     }
 
     /// Drains until told to stop.
@@ -157,11 +172,31 @@ impl Agent {
         let report = self.pipeline.feed(drain);
         hand_on(report, &mut self.builder, self.alert_log.as_ref());
         self.builder.observe(self.pipeline.observations());
+        self.builder.mirror(self.pipeline.diagnoses());
+        self.log_mirror();
         if let Some(log) = &self.alert_log {
             self.builder.alert_log(log.status());
         }
         self.builder.memories(self.memories());
         self.publisher.publish(self.builder.snapshot());
+    }
+
+    /// Says what has become wrong with the mirror, and what is right again.
+    fn log_mirror(&mut self) {
+        let now = self.pipeline.diagnoses();
+        let is_same = |a: &Diagnosis, b: &Diagnosis| a.problem == b.problem && a.interface == b.interface;
+        let names = self.live.names();
+        let name = |diagnosis: &Diagnosis| {
+            let interface = diagnosis.interface.and_then(|index| names.get(index));
+            interface.map_or(String::new(), |name| format!("{name}: "))
+        };
+        for new in now.iter().filter(|new| !self.diagnoses.iter().any(|old| is_same(old, new))) {
+            tracing::warn!("{}the mirror is wrong ({}): {new}", name(new), new.problem.name());
+        }
+        for old in self.diagnoses.iter().filter(|old| !now.iter().any(|new| is_same(old, new))) {
+            tracing::info!("{}the mirror is no longer {}", name(old), old.problem.name().replace('_', " "));
+        }
+        now.clone_into(&mut self.diagnoses);
     }
 
     fn memories(&self) -> Vec<MemoryUse> {

@@ -16,6 +16,8 @@ pub mod flow;
 pub mod observation;
 pub mod orient;
 
+pub mod mirror;
+
 pub mod interval;
 pub mod sources;
 

@@ -9,6 +9,7 @@ use crate::{
     detect::{Detectors, settings::Settings, trace::Step},
     flow::{Drain, FrameCounts},
     interval::Interval,
+    mirror::{Diagnosis, Mirror},
     observation::Observation,
     orient::{MemoryUse, Orientation},
     sources::Sources,
@@ -35,6 +36,7 @@ pub struct Pipeline {
     orientation: Orientation,
     sources: Sources,
     detectors: Detectors,
+    mirror: Mirror,
     coverage: Coverage,
     current: Option<Current>,
 }
@@ -63,6 +65,7 @@ impl Pipeline {
             orientation: Orientation::new(config),
             sources: Sources::new(config),
             detectors: Detectors::new(&settings),
+            mirror: Mirror::default(),
             coverage: Coverage::default(),
             current: None,
         }
@@ -80,6 +83,7 @@ impl Pipeline {
         self.coverage.add(drain);
         let oriented = self.orientation.orient(drain);
         self.sources.observe(drain, oriented);
+        self.mirror.take(drain, &oriented.observations);
         let mut findings = Vec::new();
         self.detectors.observe(&oriented.observations);
         self.detectors.advance(drain.end, &mut findings);
@@ -94,6 +98,9 @@ impl Pipeline {
     /// Closes the interval that is under way, as at the end of a capture or on stop.
     pub fn finish(&mut self) -> Report {
         let mut report = Report::default();
+        if let Some(current) = &self.current {
+            self.mirror.finish(current.end);
+        }
         self.close(&mut report);
         report
     }
@@ -108,6 +115,17 @@ impl Pipeline {
     #[must_use]
     pub fn observations(&self) -> &[Observation] {
         self.orientation.observations()
+    }
+
+    /// What is wrong with the mirror at present.
+    #[must_use]
+    pub fn diagnoses(&self) -> &[Diagnosis] {
+        self.mirror.diagnoses()
+    }
+
+    /// Tells the MTU of the interfaces, in bytes: longer frames were joined on the way.
+    pub fn set_mtu(&mut self, bytes: u32) {
+        self.mirror.set_mtu(bytes);
     }
 
     /// Fill of the memories.

@@ -194,6 +194,18 @@ impl Live {
         self.ports.iter().map(status).collect()
     }
 
+    /// Names of the interfaces, in the order of the configuration.
+    #[must_use]
+    pub fn names(&self) -> Vec<&str> {
+        self.ports.iter().map(|port| port.name.as_str()).collect()
+    }
+
+    /// The largest MTU of the interfaces in bytes; none where the host does not say.
+    #[must_use]
+    pub fn largest_mtu(&self) -> Option<u32> {
+        self.ports.iter().filter_map(|port| interface::mtu(&port.name)).max()
+    }
+
     fn drain_generation(&mut self) -> Result<Drain, LiveError> {
         let Self { ports, clock, flows, last_end, .. } = self;
         let left: Vec<usize> = ports.iter_mut().map(|port| port.table.flip()).collect();

@@ -149,6 +149,10 @@ impl<'a> Session<'a> {
         replay.finish(&mut |drain| sink.feed(drain))?;
         let report = sink.pipeline.finish();
         sink.take(&report)?;
+        let of_all = sink.pipeline.diagnoses().iter().filter(|diagnosis| diagnosis.interface.is_none());
+        for diagnosis in of_all {
+            tracing::warn!("the capture does not show all ({}): {diagnosis}", diagnosis.problem.name());
+        }
         sink.output.finish(&sink.totals)?;
         Ok(sink.totals)
     }

@@ -19,6 +19,7 @@ use crate::{
     clock::Timestamp,
     flow::FrameCounts,
     interval::Interval,
+    mirror::Diagnosis,
     orient::MemoryUse,
 };
 
@@ -127,6 +128,8 @@ pub struct Snapshot {
     pub time: Timestamp,
     /// Interfaces in the order of the configuration.
     pub interfaces: Vec<InterfaceStatus>,
+    /// What is wrong with the mirror.
+    pub mirror: Vec<Diagnosis>,
     /// Drains.
     pub drains: DrainStatus,
     /// The last complete interval; none before the first.

@@ -7,6 +7,7 @@ use crate::{
     alert::{Alert, AlertState},
     capture::live::program::XdpMode,
     interval::SourceInterval,
+    mirror::Diagnosis,
     output::snapshot::{InterfaceStatus, Snapshot},
 };
 
@@ -83,6 +84,7 @@ fn header(snapshot: &Snapshot) -> Vec<(Mark, String)> {
     let title = format!("flow-sensor {}  {}", snapshot.build.version, snapshot.time);
     let mut lines = vec![(Mark::Heading, title)];
     lines.extend(snapshot.interfaces.iter().map(interface));
+    lines.extend(snapshot.mirror.iter().map(|diagnosis| mirror(diagnosis, &snapshot.interfaces)));
     lines.push((Mark::Plain, String::new()));
     lines
 }
@@ -101,6 +103,12 @@ fn interface(interface: &InterfaceStatus) -> (Mark, String) {
         reading.table_capacity,
     );
     (if mode == XdpMode::Generic || frames.lost() > 0 { Mark::Heading } else { Mark::Plain }, line)
+}
+
+fn mirror(diagnosis: &Diagnosis, interfaces: &[InterfaceStatus]) -> (Mark, String) {
+    let of = diagnosis.interface.and_then(|index| interfaces.get(index));
+    let of = of.map_or(String::new(), |interface| format!(" to {}", interface.name));
+    (Mark::Alarm, format!("The mirror{of} is wrong: {diagnosis}"))
 }
 
 const COLUMNS: &str =

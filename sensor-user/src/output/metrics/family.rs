@@ -74,6 +74,8 @@ families! {
         "Whether the link of the mirror port is up.");
     INTERFACE_ATTACHED = gauge("flowsensor_interface_attached", ["interface"],
         "Whether the program is attached to the mirror port.");
+    MIRROR_PROBLEM = gauge("flowsensor_mirror_problem", ["interface", "problem"],
+        "Whether the mirror has this problem; all but silent are about all interfaces together, interface=\"all\".");
     FLOW_TABLE_ENTRIES = gauge("flowsensor_flow_table_entries", ["interface"],
         "Flows in the kernel's table at the last drain.");
     FLOW_TABLE_CAPACITY = gauge("flowsensor_flow_table_capacity", ["interface"],

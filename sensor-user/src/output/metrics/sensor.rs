@@ -5,6 +5,7 @@ use sensor_common::reason::{Ignored, Lost};
 use super::family::{self, Samples};
 use crate::{
     alert::AlertKind,
+    mirror::{Diagnosis, Problem},
     orient::MemoryUse,
     output::snapshot::{AlertLogStatus, InterfaceStatus, Snapshot},
 };
@@ -12,9 +13,13 @@ use crate::{
 /// Reason of frames that the NIC dropped before the program could see them.
 const NIC_MISSED: &str = "nic_missed";
 
+/// No interface can have this name: the kernel keeps it for settings of all of them.
+const ALL_INTERFACES: &str = "all";
+
 pub(super) fn collect(snapshot: &Snapshot, samples: &mut Vec<Samples>) {
     build_and_drains(snapshot, samples);
     interfaces(&snapshot.interfaces, samples);
+    mirror(snapshot, samples);
     memories(&snapshot.memories, samples);
     alerts(snapshot, samples);
     if let Some(status) = &snapshot.alert_log {
@@ -69,6 +74,26 @@ fn interfaces(interfaces: &[InterfaceStatus], samples: &mut Vec<Samples>) {
         duration.add_histogram(label, &interface.drain_duration);
     }
     samples.extend([frames, coverage, mode, up, attached, entries, capacity, duration]);
+}
+
+/// Every problem that could be, so that its absence is seen too.
+fn mirror(snapshot: &Snapshot, samples: &mut Vec<Samples>) {
+    let mut problems = Samples::of(&family::MIRROR_PROBLEM);
+    let mut add = |label: &str, interface: Option<usize>, problem: Problem| {
+        let is_it = |diagnosis: &Diagnosis| diagnosis.problem == problem && diagnosis.interface == interface;
+        let holds = snapshot.mirror.iter().any(is_it);
+        problems.add(&[label, problem.name()], f64::from(u8::from(holds)));
+    };
+    for problem in Problem::ALL {
+        if problem == Problem::Silent {
+            for (index, interface) in snapshot.interfaces.iter().enumerate() {
+                add(&interface.name, Some(index), problem);
+            }
+        } else {
+            add(ALL_INTERFACES, None, problem);
+        }
+    }
+    samples.push(problems);
 }
 
 fn count_frames(interface: &InterfaceStatus, samples: &mut Samples) {

@@ -2,6 +2,7 @@
 
 use crate::{
     capture::live::program::XdpMode,
+    mirror::Diagnosis,
     output::snapshot::{InterfaceStatus, Snapshot},
 };
 
@@ -10,13 +11,13 @@ const PRESSURE: f64 = 0.8;
 
 /// Every trouble, those that blind the sensor first.
 pub(super) fn troubles(snapshot: &Snapshot) -> Vec<String> {
-    let interval = snapshot.interval.as_deref();
-    let frames = |index: usize| interval.and_then(|interval| interval.frames.get(index));
     let mut troubles: Vec<String> = Vec::new();
     for (index, interface) in snapshot.interfaces.iter().enumerate() {
-        let silent = frames(index).is_some_and(|frames| frames.seen == 0);
+        let silent = snapshot.mirror.iter().find(|diagnosis| diagnosis.interface == Some(index));
         troubles.extend(of_interface(interface, silent));
     }
+    let of_all = snapshot.mirror.iter().filter(|diagnosis| diagnosis.interface.is_none());
+    troubles.extend(of_all.map(|diagnosis| format!("the mirror is wrong: {diagnosis}")));
     if snapshot.drains.overruns > 0 {
         troubles.push(format!(
             "{} drains began late: this host is too busy, counts are right but alerts come later",
@@ -37,8 +38,8 @@ pub(super) fn troubles(snapshot: &Snapshot) -> Vec<String> {
     troubles
 }
 
-/// Those of one interface, which was `silent` in the last interval or not.
-fn of_interface(interface: &InterfaceStatus, silent: bool) -> Vec<String> {
+/// Those of one interface, and what is wrong with its mirror alone.
+fn of_interface(interface: &InterfaceStatus, mirror: Option<&Diagnosis>) -> Vec<String> {
     let InterfaceStatus { name, reading, frames, coverage, .. } = interface;
     if reading.mode.is_none() {
         return vec![format!("{name}: nothing is counted, the program is not attached to the interface")];
@@ -46,8 +47,8 @@ fn of_interface(interface: &InterfaceStatus, silent: bool) -> Vec<String> {
     let mut troubles = Vec::new();
     if !reading.link_up {
         troubles.push(format!("{name}: the link is down; check the cable and the switch's mirror session"));
-    } else if silent {
-        troubles.push(format!("{name}: no frame in the last interval; check the switch's mirror session"));
+    } else if let Some(diagnosis) = mirror {
+        troubles.push(format!("{name}: {diagnosis}"));
     }
     if reading.mode == Some(XdpMode::Generic) {
         troubles.push(format!("{name}: generic mode, the driver has no native XDP; frames cost more"));

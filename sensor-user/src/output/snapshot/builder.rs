@@ -16,6 +16,7 @@ use crate::{
     clock::Timestamp,
     flow::{Drain, FrameCounts},
     interval::Interval,
+    mirror::Diagnosis,
     observation::Observation,
     orient::MemoryUse,
 };
@@ -29,6 +30,7 @@ pub struct SnapshotBuilder {
     build: Build,
     time: Timestamp,
     interfaces: Vec<InterfaceStatus>,
+    mirror: Vec<Diagnosis>,
     drains: DrainStatus,
     interval: Option<Arc<Interval>>,
     places: Places,
@@ -55,6 +57,7 @@ impl SnapshotBuilder {
             build,
             time: Timestamp::default(),
             interfaces: interfaces.collect(),
+            mirror: Vec::new(),
             drains: DrainStatus::default(),
             interval: None,
             places: Places::new(max_sources),
@@ -135,6 +138,11 @@ impl SnapshotBuilder {
         self.recent.push_front(Arc::new(alert.clone()));
     }
 
+    /// What is wrong with the mirror at present.
+    pub fn mirror(&mut self, diagnoses: &[Diagnosis]) {
+        diagnoses.clone_into(&mut self.mirror);
+    }
+
     /// The state of the agent's bounded memories.
     pub fn memories(&mut self, memories: Vec<MemoryUse>) {
         self.memories = memories;
@@ -152,6 +160,7 @@ impl SnapshotBuilder {
             build: self.build,
             time: self.time,
             interfaces: self.interfaces.clone(),
+            mirror: self.mirror.clone(),
             drains: self.drains,
             interval: self.interval.clone(),
             sources: self.places.status(),
