@@ -14,6 +14,8 @@ use sensor_tests::{
 };
 
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Whether events come.
+const LIVE: &str = "return document.querySelector('#connection').className === 'live'";
 
 #[test]
 fn the_page_says_who_since_when_how_sure_and_why_and_is_live() -> Result<()> {
@@ -26,11 +28,7 @@ fn the_page_says_who_since_when_how_sure_and_why_and_is_live() -> Result<()> {
     let browser = Browser::start(&office.sensor)?;
     browser.open(&format!("http://{}/", sensor::ADDRESS))?;
 
-    browser.wait_for(
-        "live page",
-        PATIENCE,
-        "return document.querySelector('#connection').className === 'live'",
-    )?;
+    browser.wait_for("live page", PATIENCE, LIVE)?;
     let seen = "return document.querySelector('.budget').innerText";
     let before = browser.run(seen)?;
     ensure!(before.as_str().is_some_and(|text| text.contains("every frame accounted for")), "{before}");
