@@ -66,6 +66,21 @@ impl Ignored {
             Self::Filtered => "filtered",
         }
     }
+
+    /// What the name means, for a person.
+    #[must_use]
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::NotIp => "neither IPv4 nor IPv6",
+            Self::NotL4 => "no transport with ports",
+            Self::Fragment => "a later fragment, whose ports are in the first one",
+            Self::Truncated => "the frame ends before the header does, or before its length says",
+            Self::Malformed => "the header contradicts itself",
+            Self::TooDeep => "more headers than are walked",
+            Self::UnsupportedEncapsulation => "a tunnel or link layer that is not read",
+            Self::Filtered => "excluded by configuration",
+        }
+    }
 }
 
 /// The frame belonged to a flow and could not be counted.

@@ -40,22 +40,31 @@ pub fn account(find: impl FnOnce() -> Found, wire_len: usize) -> Outcome {
     let totals = &mut state.totals[(generation & 1) as usize];
     totals.seen += 1;
     let found = find();
+    let ignored = found.ignored();
     // The counters are always there; `get_mut` because an index would leave a panic in the program.
-    match found.ignored() {
-        None => match count(&found, wire_len, Part { cpu, generation }, totals) {
-            Ok(()) => Outcome::Counted,
-            Err(reason) => {
-                if let Some(counter) = totals.lost.get_mut(reason as usize) {
-                    *counter += 1;
-                }
-                Outcome::Lost(reason)
-            }
-        },
-        Some(reason) => {
-            if let Some(counter) = totals.ignored.get_mut(reason as usize) {
+    if let Some(reason) = ignored {
+        if let Some(counter) = totals.ignored.get_mut(reason as usize) {
+            *counter += 1;
+        }
+        if !found.is_quoted() {
+            return Outcome::Ignored(reason);
+        }
+    }
+    // An ICMP error marks the flow that it quotes, and is no frame of it.
+    let (packets, bytes) = if ignored.is_none() { (1, wire_len as u32) } else { (0, 0) };
+    let increment = Increment { packets, bytes, src_port: found.src_port, marks: found.marks };
+    match (count(&found, increment, Part { cpu, generation }, totals), ignored) {
+        (Ok(()), None) => Outcome::Counted,
+        (Ok(()), Some(reason)) => Outcome::Ignored(reason),
+        (Err(_), Some(reason)) => {
+            totals.marks_lost += 1;
+            Outcome::Ignored(reason)
+        }
+        (Err(reason), None) => {
+            if let Some(counter) = totals.lost.get_mut(reason as usize) {
                 *counter += 1;
             }
-            Outcome::Ignored(reason)
+            Outcome::Lost(reason)
         }
     }
 }
@@ -75,9 +84,8 @@ impl Part {
 }
 
 #[inline(always)]
-fn count(found: &Found, wire_len: usize, part: Part, totals: &mut FrameTotals) -> Result<(), Lost> {
-    let Found { src_port, protocol, marks, is_ipv6, .. } = *found;
-    let increment = Increment { packets: 1, bytes: wire_len as u32, src_port, marks };
+fn count(found: &Found, increment: Increment, part: Part, totals: &mut FrameTotals) -> Result<(), Lost> {
+    let Found { protocol, is_ipv6, .. } = *found;
     let (placed, inserted) = if is_ipv6 {
         let (key, bits) = (found.key_v6(), maps::bucket_bits_v6());
         let placed =

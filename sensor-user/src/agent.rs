@@ -166,6 +166,7 @@ impl Agent {
                     mode: status.mode,
                     table_entries: status.entries,
                     table_capacity: status.slots,
+                    marks_lost: status.marks_lost,
                 },
             );
         }

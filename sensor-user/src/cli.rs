@@ -114,6 +114,9 @@ pub struct InspectArgs {
     /// What to print.
     #[arg(long, value_enum, default_value_t)]
     pub format: OutputFormat,
+    /// Also show the headers of each frame: what was read where, and what was decided at the last one.
+    #[arg(long)]
+    pub explain: bool,
     /// What reads the frames: this process, or the program in the kernel (needs privilege).
     #[arg(long, value_enum, default_value_t)]
     pub engine: EngineChoice,

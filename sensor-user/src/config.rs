@@ -9,6 +9,8 @@ pub use settings::{CapacitySettings, DetectSettings, Settings};
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use sensor_common::parse::Decapsulate;
+
 use crate::{detect::settings::Sensitivity, networks::LocalNetworks};
 
 /// Why a configuration cannot be used.
@@ -65,6 +67,8 @@ pub struct Config {
     pub mirror_action: MirrorAction,
     /// Whether to switch the interfaces to promiscuous mode while running.
     pub promiscuous: bool,
+    /// The tunnels that are opened, so that the flow inside counts.
+    pub decapsulate: Decapsulate,
     /// Where metrics and the page are served.
     pub listen: SocketAddr,
     /// File that alerts are appended to as JSON lines; none writes them to the log only.
@@ -130,6 +134,7 @@ impl Default for Config {
             max_sources: 200,
             mirror_action: MirrorAction::Auto,
             promiscuous: true,
+            decapsulate: Decapsulate::ALL,
             listen: SocketAddr::from(([127, 0, 0, 1], 19810)),
             alert_log: None,
             ignored_ports: Vec::new(),

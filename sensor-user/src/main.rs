@@ -40,7 +40,7 @@ fn dispatch(cli: &Cli, log: LogPane) -> anyhow::Result<()> {
         Command::Replay(args) => {
             replay::replay(args, &configuration(file, Settings::from(&args.statistics))?)
         }
-        Command::Inspect(args) => inspect::inspect(args),
+        Command::Inspect(args) => inspect::inspect(args, &configuration(file, Settings::default())?),
         Command::CheckConfig { file } => check_config::check_config(file),
     }
 }

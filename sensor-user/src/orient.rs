@@ -414,7 +414,8 @@ fn shared_ports(flows: &[Flow]) -> SharedPorts {
     let mut ends: HashMap<_, u32, _> = HashMap::default();
     let mid_stream = flows
         .iter()
-        .filter(|flow| flow.id.protocol == Protocol::TCP && !flow.marks.has(Marks::SYN.with(Marks::SYN_ACK)));
+        .filter(|flow| flow.packets > 0 && flow.id.protocol == Protocol::TCP)
+        .filter(|flow| !flow.marks.has(Marks::SYN.with(Marks::SYN_ACK)));
     for flow in mid_stream {
         *ends.entry((flow.id.dst, flow.id.dst_port)).or_default() += 1;
     }

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use etherparse::{PacketBuilder, PacketBuilderStep};
+use etherparse::{Icmpv4Type, Icmpv6Type, PacketBuilder, PacketBuilderStep, icmpv4, icmpv6};
 
 /// What a frame carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +48,33 @@ pub fn frame(src: SocketAddr, dst: SocketAddr, segment: Segment, payload: &[u8])
         Segment::Datagram => network.udp(from, to).write(&mut bytes, payload),
     };
     written.expect("a payload shorter than an IP packet must fit");
+    bytes
+}
+
+/// The Ethernet frame in which a router says that the port that `frame` went to is closed. `frame` is one of
+/// [`frame`]'s, from `src`.
+///
+/// # Panics
+/// Where `router` and `src` are of different families, or `frame` holds no packet.
+#[must_use]
+pub fn unreachable(router: IpAddr, src: IpAddr, frame: &[u8]) -> Vec<u8> {
+    const TTL: u8 = 64;
+    const ETHERNET_LEN: usize = 14;
+    let link = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 3], [2, 0, 0, 0, 0, 1]);
+    let mut bytes = Vec::new();
+    let quote = &frame[ETHERNET_LEN..];
+    let written = match (router, src) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => link
+            .ipv4(from.octets(), to.octets(), TTL)
+            .icmpv4(Icmpv4Type::DestinationUnreachable(icmpv4::DestUnreachableHeader::Port))
+            .write(&mut bytes, quote),
+        (IpAddr::V6(from), IpAddr::V6(to)) => link
+            .ipv6(from.octets(), to.octets(), TTL)
+            .icmpv6(Icmpv6Type::DestinationUnreachable(icmpv6::DestUnreachableCode::Port))
+            .write(&mut bytes, quote),
+        (from, to) => panic!("{from} and {to} must be of one family"),
+    };
+    written.expect("a quote shorter than an IP packet must fit");
     bytes
 }
 

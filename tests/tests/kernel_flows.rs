@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Result, bail, ensure};
 use sensor_common::{
-    parse::{Decapsulate, Link},
+    parse::{Decapsulate, Link, parse},
     reason::Lost,
 };
 use sensor_tests::{
@@ -81,9 +81,7 @@ fn frames(count: u32) -> Vec<(FlowId, Vec<u8>)> {
 
 fn parsed(bytes: &[u8]) -> sensor_common::packet::FlowKey {
     let frame = sensor_common::frame::CapturedFrame::whole(bytes);
-    sensor_common::parse::parse(&frame, Link::Ethernet, Decapsulate::ALL)
-        .expect("a built frame must parse")
-        .key
+    parse(&frame, Link::Ethernet, Decapsulate::ALL).expect("a built frame must parse").key
 }
 
 /// Two CPUs send the same trifectas, the second one each twice, while the table is drained all the time.

@@ -28,7 +28,7 @@ impl Decapsulate {
     pub const GTP: u64 = 1 << 5;
 
     /// Every kind with its name in the configuration.
-    pub const KINDS: [(&'static str, u64); 6] = [
+    pub const KINDS: [(&'static str, u64); Self::MAX_KINDS] = [
         ("gre", Self::GRE),
         ("erspan", Self::ERSPAN),
         ("vxlan", Self::VXLAN),
@@ -37,18 +37,24 @@ impl Decapsulate {
         ("gtp-u", Self::GTP),
     ];
 
+    const MAX_KINDS: usize = 6;
+    const EVERY_KIND: u64 = (1 << Self::MAX_KINDS) - 1;
+
+    /// Ports that VXLAN may have at once.
+    pub const MAX_VXLAN_PORTS: usize = 4;
+
     /// The port that IANA gave to VXLAN, and the one that Linux uses by default.
-    pub const DEFAULT_VXLAN_PORTS: [u16; 4] = [4789, 8472, 0, 0];
+    pub const DEFAULT_VXLAN_PORTS: [u16; Self::MAX_VXLAN_PORTS] = [4789, 8472, 0, 0];
 
     /// Nothing is opened.
     pub const NONE: Self = Self { kinds: 0, vxlan_ports: 0 };
 
     /// Everything is opened.
-    pub const ALL: Self = Self::new(u64::MAX, Self::DEFAULT_VXLAN_PORTS);
+    pub const ALL: Self = Self::new(Self::EVERY_KIND, Self::DEFAULT_VXLAN_PORTS);
 
     /// The kinds whose bits are set in `kinds`; VXLAN on these ports, of which 0 stands for none.
     #[must_use]
-    pub const fn new(kinds: u64, vxlan_ports: [u16; 4]) -> Self {
+    pub const fn new(kinds: u64, vxlan_ports: [u16; Self::MAX_VXLAN_PORTS]) -> Self {
         let [a, b, c, d] = vxlan_ports;
         let ports = a as u64 | (b as u64) << 16 | (c as u64) << 32 | (d as u64) << 48;
         Self { kinds, vxlan_ports: if kinds & Self::VXLAN == 0 { 0 } else { ports } }
@@ -72,6 +78,14 @@ impl Decapsulate {
     #[must_use]
     pub const fn opens(self, kinds: u64) -> bool {
         self.kinds & kinds != 0
+    }
+
+    /// The ports of VXLAN.
+    pub fn vxlan_ports(self) -> impl Iterator<Item = u16> {
+        let ports = self.vxlan_ports.to_le_bytes();
+        (0..Self::MAX_VXLAN_PORTS)
+            .map(move |place| u16::from_le_bytes([ports[2 * place], ports[2 * place + 1]]))
+            .filter(|&port| port != 0)
     }
 
     /// Whether UDP to this port is VXLAN.
@@ -99,7 +113,14 @@ mod tests {
         for port in 0..=u16::MAX {
             assert_eq!(decapsulate.is_vxlan_port(port), [4789, 8472, 65535].contains(&port), "{port}");
         }
+        assert!(decapsulate.vxlan_ports().eq([4789, 8472, 65535]));
         assert_eq!(Decapsulate::of_words(decapsulate.to_words()), decapsulate);
+    }
+
+    #[test]
+    fn everything_is_what_has_a_name() {
+        let named = Decapsulate::KINDS.iter().fold(0, |kinds, (_, kind)| kinds | kind);
+        assert_eq!(Decapsulate::new(named, Decapsulate::DEFAULT_VXLAN_PORTS), Decapsulate::ALL);
     }
 
     #[test]

@@ -83,6 +83,8 @@ pub const fn name(ethertype: u16) -> Option<&'static str> {
     Some(match ethertype {
         IPV4 => "IPv4",
         IPV6 => "IPv6",
+        0x0806 => "ARP",
+        0x88cc => "LLDP",
         MPLS | MPLS_MULTICAST => "MPLS label",
         PPPOE => "PPPoE session",
         MACSEC => "MACsec",

@@ -5,3 +5,4 @@ mod frames;
 mod headers;
 mod laws;
 mod mutate;
+mod oracle;

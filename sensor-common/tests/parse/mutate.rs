@@ -107,10 +107,10 @@ pub fn plain_frame(random: &mut Random) -> Vec<u8> {
     ethernet(ethertype, &payload)
 }
 
-/// A frame with up to three tunnels, an ICMP error or a link layer of any kind around it.
+/// A frame with up to three tunnels, or too many, an ICMP error or a link layer of any kind around it.
 pub fn frame(random: &mut Random) -> Vec<u8> {
     let mut frame = plain_frame(random);
-    for _ in 0..random.pick(&[0, 0, 0, 1, 1, 2, 3]) {
+    for _ in 0..random.pick(&[0, 0, 0, 0, 1, 1, 2, 3, 9]) {
         frame = wrap(&frame, random);
     }
     frame

@@ -120,7 +120,7 @@ impl Live {
         let mut ports = Vec::with_capacity(config.interfaces.len());
         for name in &config.interfaces {
             let verdict = Verdict::decide(config.mirror_action, name);
-            let mut program = Program::load(&size, verdict.drop)?;
+            let mut program = Program::load(&size, verdict.drop, config.decapsulate)?;
             let table = FlowTable::take(program.ebpf(), size)?;
             let mut port = Port {
                 name: name.clone(),

@@ -8,7 +8,7 @@ mod tests;
 
 use std::time::Duration;
 
-use sensor_common::parse::{Decapsulate, parse};
+use sensor_common::parse::{Decapsulate, find};
 
 use super::{file::TimedFrame, merge::FlowSet};
 use crate::{
@@ -27,6 +27,7 @@ pub struct Replay {
     /// Silence up to this long is handed on period by period.
     silence: Duration,
     max_flows: usize,
+    decapsulate: Decapsulate,
     flows: FlowSet,
     /// The drain that is being filled.
     drain: Drain,
@@ -54,6 +55,7 @@ impl Replay {
             interval: config.interval,
             silence: config.interval.saturating_mul(window),
             max_flows: MAX_FLOWS,
+            decapsulate: config.decapsulate,
             flows: FlowSet::default(),
             drain: Drain {
                 start: Timestamp::default(),
@@ -86,20 +88,21 @@ impl Replay {
         let time = self.advance(timed.time, feed)?;
         let counts = &mut self.drain.frames[0];
         counts.seen += 1;
-        match parse(&timed.frame, timed.link, Decapsulate::ALL) {
-            Err(reason) => counts.ignored[reason as usize] += 1,
-            Ok(packet) => {
+        let found = find(&timed.frame, timed.link, self.decapsulate);
+        let (packets, bytes) = match found.ignored() {
+            None => {
                 counts.counted += 1;
-                let (id, src_port) = FlowId::of(&packet.key);
-                self.flows.add(Flow {
-                    id,
-                    src_port,
-                    packets: 1,
-                    bytes: timed.frame.wire_len as u64,
-                    marks: packet.marks,
-                    first_seen: time,
-                });
+                (1, timed.frame.wire_len as u64)
             }
+            // An ICMP error marks the flow that it quotes, and is no frame of it.
+            Some(reason) => {
+                counts.ignored[reason as usize] += 1;
+                (0, 0)
+            }
+        };
+        if packets > 0 || found.is_quoted() {
+            let (id, src_port) = FlowId::of(&found.flow_key());
+            self.flows.add(Flow { id, src_port, packets, bytes, marks: found.marks, first_seen: time });
         }
         if self.flows.len() >= self.max_flows {
             self.cut(time, feed)?;

@@ -42,6 +42,12 @@ pub struct Settings {
     /// Whether to switch the interfaces to promiscuous mode.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub promiscuous: Option<bool>,
+    /// Names of tunnels, as in `Decapsulate::KINDS`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decapsulate: Option<Vec<String>>,
+    /// Ports of VXLAN.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vxlan_ports: Option<Vec<u16>>,
     /// Address and port.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listen: Option<String>,
@@ -115,6 +121,8 @@ impl Settings {
             max_sources,
             mirror_action,
             promiscuous,
+            decapsulate,
+            vxlan_ports,
             listen,
             alert_log,
             ignored_ports,
@@ -131,6 +139,8 @@ impl Settings {
             max_sources: max_sources.or(self.max_sources),
             mirror_action: mirror_action.or(self.mirror_action),
             promiscuous: promiscuous.or(self.promiscuous),
+            decapsulate: decapsulate.or(self.decapsulate),
+            vxlan_ports: vxlan_ports.or(self.vxlan_ports),
             listen: listen.or(self.listen),
             alert_log: alert_log.or(self.alert_log),
             ignored_ports: ignored_ports.or(self.ignored_ports),

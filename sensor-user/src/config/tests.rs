@@ -41,6 +41,8 @@ capacity: {ipv4_flows: 2048, ipv6_flows: 1024, trifectas: 5000, peers: 6000, sou
 max_sources: 8
 mirror_action: drop
 promiscuous: false
+decapsulate: [vxlan, gtp-u]
+vxlan_ports: [4789, 4790]
 listen: '[::1]:9000'
 alert_log: /var/log/alerts.json
 ignored_ports: [53]
@@ -58,6 +60,7 @@ detect: {sensitivity: high}
         max_sources: 8,
         mirror_action: MirrorAction::Drop,
         promiscuous: false,
+        decapsulate: Decapsulate::new(Decapsulate::VXLAN | Decapsulate::GTP, [4789, 4790, 0, 0]),
         listen: "[::1]:9000".parse().unwrap(),
         alert_log: Some("/var/log/alerts.json".into()),
         ignored_ports: vec![53],
@@ -116,6 +119,27 @@ fn a_refusal_names_key_value_and_remedy() {
         ),
         ("ignored_ports: [80, 80]", "ignored_ports: 80 is given twice: remove one"),
         ("mirror_action: reject", "mirror_action: \"reject\" is none: choose auto, pass or drop"),
+        (
+            "decapsulate: [gre, wireguard]",
+            "decapsulate: \"wireguard\" is no tunnel that can be opened: \
+             choose from gre, erspan, vxlan, geneve, ipip, gtp-u",
+        ),
+        ("decapsulate: [gre, gre]", "decapsulate: gre is given twice: remove one"),
+        (
+            "{decapsulate: [gre], vxlan_ports: [4789]}",
+            "vxlan_ports: [4789] means nothing while vxlan is not opened: \
+             add vxlan to decapsulate, or leave this out",
+        ),
+        ("vxlan_ports: []", "vxlan_ports: [] is not 1 to 4 ports: name those that VXLAN uses"),
+        (
+            "vxlan_ports: [1, 2, 3, 4, 5]",
+            "vxlan_ports: [1, 2, 3, 4, 5] is not 1 to 4 ports: name those that VXLAN uses",
+        ),
+        (
+            "vxlan_ports: [4789, 0]",
+            "vxlan_ports: [4789, 0] names port 0, which no datagram has: name those that VXLAN uses",
+        ),
+        ("vxlan_ports: [4789, 4789]", "vxlan_ports: 4789 is given twice: remove one"),
         (
             "listen: localhost",
             "listen: \"localhost\" is no address to listen on: \
@@ -182,8 +206,8 @@ fn any_config() -> impl Strategy<Value = Config> {
     let numbers = (2_usize..=10_000, 0_usize..=1000, 1024_u32..=16_777_216, 1_usize..=1_000_000);
     let rest = (any::<bool>(), 0_usize..3, any::<SocketAddr>(), proptest::option::of("[ -~]{1,20}"));
     let ports = proptest::collection::hash_set(any::<u16>(), 0..5);
-    (times, names, networks, numbers, rest, ports).prop_map(
-        |((drain, interval, first_seen_memory), names, networks, numbers, rest, ports)| {
+    (times, names, networks, numbers, rest, ports, any_tunnels()).prop_map(
+        |((drain, interval, first_seen_memory), names, networks, numbers, rest, ports, decapsulate)| {
             let networks: Vec<_> = networks
                 .into_iter()
                 .map(|(address, prefix)| ipnet::IpNet::new(address, prefix).expect("32 fits both").trunc())
@@ -201,6 +225,7 @@ fn any_config() -> impl Strategy<Value = Config> {
                 max_sources,
                 mirror_action: MirrorAction::ALL[action],
                 promiscuous,
+                decapsulate,
                 // A scope or flow label is nothing to listen on.
                 listen: SocketAddr::new(listen.ip(), listen.port()),
                 alert_log: alert_log.map(PathBuf::from),
@@ -209,6 +234,16 @@ fn any_config() -> impl Strategy<Value = Config> {
             }
         },
     )
+}
+
+fn any_tunnels() -> impl Strategy<Value = Decapsulate> {
+    let kinds = proptest::sample::subsequence(Decapsulate::KINDS.to_vec(), 0..=Decapsulate::KINDS.len());
+    let ports = proptest::collection::hash_set(1..=u16::MAX, 1..=Decapsulate::MAX_VXLAN_PORTS);
+    (kinds, ports).prop_map(|(kinds, ports)| {
+        let mut places = [0; Decapsulate::MAX_VXLAN_PORTS];
+        places.iter_mut().zip(ports).for_each(|(place, port)| *place = port);
+        Decapsulate::new(kinds.iter().fold(0, |kinds, (_, kind)| kinds | kind), places)
+    })
 }
 
 proptest! {

@@ -11,6 +11,7 @@ use std::{
 
 use ipnet::IpNet;
 use jiff::SignedDuration;
+use sensor_common::parse::Decapsulate;
 
 use super::{Capacity, CapacitySettings, Config, ConfigError, DetectSettings, MirrorAction, Settings};
 use crate::{detect::settings::Sensitivity, networks::LocalNetworks};
@@ -47,6 +48,8 @@ impl TryFrom<Settings> for Config {
             max_sources,
             mirror_action,
             promiscuous,
+            decapsulate,
+            vxlan_ports,
             listen,
             alert_log,
             ignored_ports,
@@ -70,6 +73,7 @@ impl TryFrom<Settings> for Config {
             max_sources: bounded("max_sources", max_sources, &SERIES, default.max_sources)?,
             mirror_action: mirror_action.map_or(Ok(default.mirror_action), |name| action(&name))?,
             promiscuous: promiscuous.unwrap_or(default.promiscuous),
+            decapsulate: tunnels(decapsulate.as_deref(), vxlan_ports.as_deref())?,
             listen: listen.map_or(Ok(default.listen), |text| address(&text))?,
             alert_log: alert_log.or(default.alert_log),
             ignored_ports,
@@ -99,6 +103,11 @@ impl From<&Config> for Settings {
             max_sources: Some(config.max_sources as u64),
             mirror_action: Some(config.mirror_action.name().to_owned()),
             promiscuous: Some(config.promiscuous),
+            decapsulate: Some(tunnel_names(config.decapsulate)),
+            vxlan_ports: config
+                .decapsulate
+                .opens(Decapsulate::VXLAN)
+                .then(|| config.decapsulate.vxlan_ports().collect()),
             listen: Some(config.listen.to_string()),
             alert_log: config.alert_log.clone(),
             ignored_ports: Some(config.ignored_ports.clone()),
@@ -232,6 +241,50 @@ fn sensitivity(name: &str) -> Result<Sensitivity, ConfigError> {
     let known = Sensitivity::ALL.into_iter().find(|sensitivity| sensitivity.name() == name);
     let problem = "is none: choose low, normal or high";
     known.ok_or_else(|| invalid("detect.sensitivity", format!("{name:?}"), problem))
+}
+
+/// The tunnels with these names, all of them where nothing is said; VXLAN on these ports.
+fn tunnels(names: Option<&[String]>, ports: Option<&[u16]>) -> Result<Decapsulate, ConfigError> {
+    const PORTS: &str = "vxlan_ports";
+    let mut kinds = 0;
+    match names {
+        Some(names) => {
+            check_distinct("decapsulate", names)?;
+            for name in names {
+                kinds |= tunnel(name)?;
+            }
+        }
+        None => kinds = Decapsulate::KINDS.iter().fold(0, |kinds, (_, kind)| kinds | kind),
+    }
+    let Some(ports) = ports else { return Ok(Decapsulate::new(kinds, Decapsulate::DEFAULT_VXLAN_PORTS)) };
+    let refuse = |problem: String| Err(invalid(PORTS, format!("{ports:?}"), problem));
+    if kinds & Decapsulate::VXLAN == 0 {
+        return refuse(
+            "means nothing while vxlan is not opened: add vxlan to decapsulate, or leave this out".into(),
+        );
+    }
+    let mut places = [0; Decapsulate::MAX_VXLAN_PORTS];
+    match places.get_mut(..ports.len()) {
+        Some(places) if !ports.is_empty() => places.copy_from_slice(ports),
+        _ => return refuse(format!("is not 1 to {} ports: name those that VXLAN uses", places.len())),
+    }
+    if ports.contains(&0) {
+        return refuse("names port 0, which no datagram has: name those that VXLAN uses".into());
+    }
+    check_distinct(PORTS, ports)?;
+    Ok(Decapsulate::new(kinds, places))
+}
+
+fn tunnel(name: &str) -> Result<u64, ConfigError> {
+    let known = Decapsulate::KINDS.into_iter().find(|(known, _)| *known == name);
+    let names = Decapsulate::KINDS.map(|(known, _)| known).join(", ");
+    let problem = format!("is no tunnel that can be opened: choose from {names}");
+    known.map(|(_, kind)| kind).ok_or_else(|| invalid("decapsulate", format!("{name:?}"), problem))
+}
+
+fn tunnel_names(decapsulate: Decapsulate) -> Vec<String> {
+    let opened = Decapsulate::KINDS.into_iter().filter(|(_, kind)| decapsulate.opens(*kind));
+    opened.map(|(name, _)| name.to_owned()).collect()
 }
 
 /// An address and a port; `:PORT` means all addresses, as exporters have it.

@@ -101,6 +101,7 @@ pub fn snapshot() -> Snapshot {
             mode: Some(XdpMode::Native),
             table_entries: 230,
             table_capacity: 131_072,
+            marks_lost: 3,
         },
     );
     builder.drain_took(0, Duration::from_millis(12));

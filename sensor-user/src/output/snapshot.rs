@@ -43,6 +43,8 @@ pub struct InterfaceReading {
     pub table_entries: u64,
     /// Flows that it can hold.
     pub table_capacity: u64,
+    /// ICMP errors whose quoted flow found no room in it, since the start.
+    pub marks_lost: u64,
 }
 
 /// One interface.

@@ -152,33 +152,50 @@ fn pad(body: &mut Vec<u8>, value: &[u8]) {
 /// An Ethernet frame with a UDP datagram of eight bytes.
 pub fn udp(src: &str, dst: &str) -> Vec<u8> {
     let [src, dst] = [src, dst].map(|end| end.parse::<SocketAddrV4>().unwrap());
-    let mut frame = vec![2; 12];
-    frame.extend([0x08, 0x00]);
-    frame.extend(ipv4(*src.ip(), *dst.ip(), 17, 28));
+    let mut datagram = Vec::new();
     for word in [src.port(), dst.port(), 8, 0] {
-        frame.extend(word.to_be_bytes());
+        datagram.extend(word.to_be_bytes());
     }
-    frame
+    packet(*src.ip(), *dst.ip(), 17, &datagram)
 }
 
 /// An Ethernet frame with a TCP segment with these flags.
 pub fn tcp(src: &str, dst: &str, flags: u8) -> Vec<u8> {
     let [src, dst] = [src, dst].map(|end| end.parse::<SocketAddrV4>().unwrap());
-    let mut frame = vec![2; 12];
-    frame.extend([0x08, 0x00]);
-    frame.extend(ipv4(*src.ip(), *dst.ip(), 6, 40));
-    frame.extend(src.port().to_be_bytes());
-    frame.extend(dst.port().to_be_bytes());
-    frame.extend([0; 8]);
-    frame.extend([0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
-    frame
+    let mut segment = Vec::new();
+    segment.extend(src.port().to_be_bytes());
+    segment.extend(dst.port().to_be_bytes());
+    segment.extend([0; 8]);
+    segment.extend([0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
+    packet(*src.ip(), *dst.ip(), 6, &segment)
 }
 
-fn ipv4(src: Ipv4Addr, dst: Ipv4Addr, protocol: u8, length: u8) -> Vec<u8> {
-    let mut header = vec![0x45, 0, 0, length, 0, 0, 0, 0, 64, protocol, 0, 0];
-    header.extend(src.octets());
-    header.extend(dst.octets());
-    header
+/// An Ethernet frame in which a router says that the packet in `frame`, itself of Ethernet, did not arrive.
+pub fn unreachable(frame: &[u8]) -> Vec<u8> {
+    const PORT_UNREACHABLE: [u8; 8] = [3, 3, 0, 0, 0, 0, 0, 0];
+    let quoted = &frame[14..];
+    let sender = Ipv4Addr::new(quoted[12], quoted[13], quoted[14], quoted[15]);
+    packet(Ipv4Addr::new(198, 51, 100, 1), sender, 1, &[&PORT_UNREACHABLE, quoted].concat())
+}
+
+/// An Ethernet frame with another one in VXLAN.
+pub fn vxlan(frame: &[u8]) -> Vec<u8> {
+    let [high, low] = u16::try_from(16 + frame.len()).unwrap().to_be_bytes();
+    let headers = [0xc0, 0x00, 0x12, 0xb5, high, low, 0, 0, 0x08, 0, 0, 0, 0, 0, 7, 0];
+    let ends = [[198, 51, 100, 2], [198, 51, 100, 3]].map(Ipv4Addr::from);
+    packet(ends[0], ends[1], 17, &[&headers, frame].concat())
+}
+
+/// An Ethernet frame with an IPv4 packet.
+fn packet(src: Ipv4Addr, dst: Ipv4Addr, protocol: u8, payload: &[u8]) -> Vec<u8> {
+    let [high, low] = u16::try_from(20 + payload.len()).unwrap().to_be_bytes();
+    let mut frame = vec![2; 12];
+    frame.extend([0x08, 0x00]);
+    frame.extend([0x45, 0, high, low, 0, 0, 0, 0, 64, protocol, 0, 0]);
+    frame.extend(src.octets());
+    frame.extend(dst.octets());
+    frame.extend(payload);
+    frame
 }
 
 /// An Ethernet frame with an ARP request, which no flow has.

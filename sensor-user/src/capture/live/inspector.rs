@@ -10,7 +10,7 @@ use sensor_common::{
     control::{INSPECTION, Inspection},
     frame::CapturedFrame,
     packet::Packet,
-    parse::Link,
+    parse::{Decapsulate, Link},
     reason::Ignored,
 };
 
@@ -51,12 +51,13 @@ pub enum ProgramFailureOrRun {
 }
 
 impl Inspector {
-    /// Loads the program; needs the same privilege as a live capture, but no interface.
-    pub fn load() -> Result<Self, LiveError> {
+    /// Loads the program, which opens these tunnels; needs the same privilege as a live capture, but no
+    /// interface.
+    pub fn load(decapsulate: Decapsulate) -> Result<Self, LiveError> {
         let cpus = nr_cpus().map_err(|(file, error)| LiveError::Cpus { file, error })?;
         let smallest = Capacity { ipv4_flows: 1, ipv6_flows: 1, ..Capacity::default() };
         let size = TableSize::new(&smallest, u32::try_from(cpus).unwrap_or(u32::MAX));
-        let mut program = Program::load(&size, false)?;
+        let mut program = Program::load(&size, false, decapsulate)?;
         program.verified("inspect")?;
         let exchange = map(program.ebpf(), INSPECTION, 1)?;
         Ok(Self { program, exchange })

@@ -8,6 +8,7 @@ use aya::{
     sys::SyscallError,
 };
 use sensor_common::control::CPU_STATE;
+use sensor_common::parse::Decapsulate;
 use sensor_common::table::{FLOWS_V4, FLOWS_V6, HashSecret, OVERFLOW, USED_V4, USED_V6};
 
 use super::{interface, kernel_log::KernelLog, sys, table::TableSize};
@@ -110,8 +111,8 @@ pub struct Program {
 }
 
 impl Program {
-    /// Loads the object with a table of `size` and the one verdict for every frame.
-    pub fn load(size: &TableSize, drop: bool) -> Result<Self, ProgramFailure> {
+    /// Loads the object with a table of `size`, the one verdict for every frame, and the tunnels to open.
+    pub fn load(size: &TableSize, drop: bool, decapsulate: Decapsulate) -> Result<Self, ProgramFailure> {
         const XDP_DROP: u32 = 1;
         const XDP_PASS: u32 = 2;
         if OBJECT.is_empty() {
@@ -126,6 +127,7 @@ impl Program {
             .override_global("BUCKET_BITS_V4", &size.bucket_bits_v4, true)
             .override_global("BUCKET_BITS_V6", &size.bucket_bits_v6, true)
             .override_global("HASH_SECRET", &secret.0, true)
+            .override_global("DECAPSULATE", &decapsulate.to_words(), true)
             .map_max_entries(CPU_STATE, size.cpus)
             .map_max_entries(FLOWS_V4, size.buckets(size.bucket_bits_v4))
             .map_max_entries(FLOWS_V6, size.buckets(size.bucket_bits_v6))

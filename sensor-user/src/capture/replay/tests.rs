@@ -6,12 +6,12 @@ use proptest::prelude::*;
 use sensor_common::{
     frame::CapturedFrame,
     packet::Marks,
-    parse::{Decapsulate, Link},
+    parse::{Decapsulate, Link, parse},
     reason::Ignored,
 };
 
 use super::*;
-use crate::capture::file::builder::{arp, tcp, udp};
+use crate::capture::file::builder::{arp, tcp, udp, unreachable, vxlan};
 
 const SECOND: u64 = 1_000_000_000;
 /// A whole number of intervals after the epoch.
@@ -104,6 +104,32 @@ fn frames_without_a_flow_are_counted_by_their_reason() {
     assert_eq!(counts.ignored[Ignored::NotIp as usize], 2);
     assert_eq!(counts.ignored[Ignored::Truncated as usize], 1);
     assert_eq!(counts.counted, 1);
+}
+
+#[test]
+fn an_icmp_error_marks_the_flow_that_it_quotes_and_is_no_frame_of_it() {
+    let sent = udp("10.0.0.1:1", "192.0.2.1:2");
+    let frames =
+        [(START, sent.clone()), (START + 1, unreachable(&sent)), (START + SECOND, unreachable(&sent))];
+    let drains = drains(&Config::default(), &frames);
+    check_laws(&drains, 3);
+    let [known] = drains[0].flows[..] else { panic!("{drains:?} must begin with one flow") };
+    assert_eq!((known.packets, known.bytes), (1, sent.len() as u64));
+    assert_eq!(known.marks, Marks::OTHER.with(Marks::UNREACHABLE));
+    let [alone] = drains[1].flows[..] else { panic!("{drains:?} must end with one flow") };
+    assert_eq!((alone.id, alone.src_port, alone.packets, alone.bytes), (known.id, known.src_port, 0, 0));
+    assert_eq!((alone.marks, alone.first_seen), (Marks::UNREACHABLE, Timestamp(START + SECOND)));
+    assert!(drains.iter().all(|drain| drain.frames[0].ignored[Ignored::NotL4 as usize] == 1), "{drains:?}");
+}
+
+#[test]
+fn a_tunnel_that_is_not_opened_counts_as_the_conversation_of_its_ends() {
+    let frames = [(START, vxlan(&udp("10.0.0.1:1", "192.0.2.1:2")))];
+    let ports = |decapsulate| -> Vec<u16> {
+        let config = Config { decapsulate, ..Config::default() };
+        drains(&config, &frames)[0].flows.iter().map(|flow| flow.id.dst_port).collect()
+    };
+    assert_eq!((ports(Decapsulate::ALL), ports(Decapsulate::NONE)), (vec![2], vec![4789]));
 }
 
 #[test]

@@ -80,6 +80,8 @@ families! {
         "Flows in the kernel's table at the last drain.");
     FLOW_TABLE_CAPACITY = gauge("flowsensor_flow_table_capacity", ["interface"],
         "Flows that the kernel's table can hold between two drains.");
+    ICMP_ERRORS_LOST = counter("flowsensor_icmp_errors_lost_total", ["interface"],
+        "ICMP errors whose quoted flow found no room in the kernel's table: evidence lost, but no frame.");
     DRAIN_DURATION = histogram("flowsensor_drain_duration_seconds", ["interface"],
         "How long emptying the kernel's table took.");
     DRAINS = counter("flowsensor_drains_total", [],

@@ -56,6 +56,7 @@ fn interfaces(interfaces: &[InterfaceStatus], samples: &mut Vec<Samples>) {
     let mut attached = Samples::of(&family::INTERFACE_ATTACHED);
     let mut entries = Samples::of(&family::FLOW_TABLE_ENTRIES);
     let mut capacity = Samples::of(&family::FLOW_TABLE_CAPACITY);
+    let mut icmp_errors_lost = Samples::of(&family::ICMP_ERRORS_LOST);
     let mut duration = Samples::of(&family::DRAIN_DURATION);
     for interface in interfaces {
         let label = &[interface.name.as_str()];
@@ -71,9 +72,10 @@ fn interfaces(interfaces: &[InterfaceStatus], samples: &mut Vec<Samples>) {
         attached.add(label, f64::from(u8::from(reading.mode.is_some())));
         entries.add(label, reading.table_entries as f64);
         capacity.add(label, reading.table_capacity as f64);
+        icmp_errors_lost.add(label, reading.marks_lost as f64);
         duration.add_histogram(label, &interface.drain_duration);
     }
-    samples.extend([frames, coverage, mode, up, attached, entries, capacity, duration]);
+    samples.extend([frames, coverage, mode, up, attached, entries, capacity, icmp_errors_lost, duration]);
 }
 
 /// Every problem that could be, so that its absence is seen too.

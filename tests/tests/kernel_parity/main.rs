@@ -1,0 +1,155 @@
+//! The kernel's instance of the parser against the one in this process, and both against etherparse where it
+//! can read: on generated frames, right and wrong, and on captures.
+
+use std::{env, fs, path::PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use sensor_common::{
+    frame::CapturedFrame,
+    packet::Packet,
+    parse::{Decapsulate, Link, parse},
+    reason::Ignored,
+};
+use sensor_tests::{left_out, require_root, sensor::workspace};
+use sensor_user::{
+    capture::{file::CaptureFile, live::inspector::Inspector},
+    cli::OutputFormat,
+    commands::inspect::{Engine, UserEngine, View, inspect_file},
+};
+
+#[expect(dead_code, reason = "the parser's own tests use the rest")]
+#[path = "../../../sensor-common/tests/parse/frames.rs"]
+mod frames;
+#[path = "../../../sensor-common/tests/parse/mutate.rs"]
+mod mutate;
+#[path = "../../../sensor-common/tests/parse/oracle.rs"]
+mod oracle;
+
+use mutate::{Random, frame, mutate, plain_frame};
+use oracle::{Comparison, DIFFERENCES};
+
+/// Names the number of frames that each test generates; `cargo xtask soak` wants many.
+const FRAMES: &str = "SENSOR_PARITY_FRAMES";
+const DEFAULT_FRAMES: usize = 100_000;
+
+fn number_of_frames() -> Result<usize> {
+    let Ok(text) = env::var(FRAMES) else { return Ok(DEFAULT_FRAMES) };
+    text.parse().with_context(|| format!("{FRAMES}: {text:?} is no number of frames"))
+}
+
+/// Both instances of the parser, which open the same tunnels.
+struct Parsers {
+    decapsulate: Decapsulate,
+    kernel: Inspector,
+}
+
+impl Parsers {
+    fn load(decapsulate: Decapsulate) -> Result<Self> {
+        Ok(Self { decapsulate, kernel: Inspector::load(decapsulate)? })
+    }
+
+    /// What both say of a frame.
+    fn agreed(&mut self, frame: &CapturedFrame<'_>, link: Link) -> Result<Result<Packet, Ignored>> {
+        let here = parse(frame, link, self.decapsulate);
+        let kernel = self.kernel.inspect(frame, link)?;
+        let CapturedFrame { bytes, wire_len } = frame;
+        ensure!(
+            kernel == here,
+            "the kernel says {kernel:?}, user space {here:?} of {wire_len} bytes on {link:?}: {bytes:02x?}"
+        );
+        Ok(here)
+    }
+}
+
+#[test]
+fn the_kernel_and_user_space_agree_on_any_frame_right_or_wrong_whole_or_cut() -> Result<()> {
+    require_root()?;
+    let frames = number_of_frames()?;
+    let mut parsers = Parsers::load(Decapsulate::ALL)?;
+    let mut random = Random::new(0x5eed);
+    let (mut flows, mut reasons) = (0, [0_usize; Ignored::ALL.len()]);
+    for _ in 0..frames {
+        let mut bytes = frame(&mut random);
+        if random.below(3) != 0 {
+            mutate(&mut bytes, &mut random);
+        }
+        let wire_len = bytes.len() + random.pick(&[0, 0, 0, 1, 1400]);
+        if random.below(4) == 0 {
+            bytes.truncate(random.below(bytes.len() + 1));
+        }
+        let link = if random.below(8) == 0 { random.pick(&Link::ALL) } else { Link::Ethernet };
+        match parsers.agreed(&CapturedFrame { bytes: &bytes, wire_len }, link)? {
+            Ok(_) => flows += 1,
+            Err(reason) => reasons[reason as usize] += 1,
+        }
+    }
+    eprintln!("{frames} frames agreed upon: {flows} flows");
+    ensure!(flows > frames / 6, "only {flows} flows of {frames}: the frames are too wrong to show anything");
+    for (reason, times) in Ignored::ALL.into_iter().zip(reasons) {
+        eprintln!("{times:>9}  ignored {}", reason.name());
+        ensure!(times > 0 || reason == Ignored::Filtered, "no frame was ignored as {}", reason.name());
+    }
+    Ok(())
+}
+
+#[test]
+fn the_kernel_user_space_and_etherparse_agree_on_frames_without_tunnels() -> Result<()> {
+    require_root()?;
+    let frames = number_of_frames()?;
+    let mut parsers = Parsers::load(Decapsulate::NONE)?;
+    let mut random = Random::new(0xfeed);
+    let mut comparison = Comparison::default();
+    for _ in 0..frames {
+        let mut bytes = plain_frame(&mut random);
+        if random.below(2) == 0 {
+            mutate(&mut bytes, &mut random);
+        }
+        let answer = parsers.agreed(&CapturedFrame::whole(&bytes), Link::Ethernet)?;
+        comparison.add(&bytes, &answer.map(|packet| packet.key));
+    }
+    let Comparison { flows, differences, unlisted } = comparison;
+    eprintln!("{frames} frames: {flows} flows agreed upon by all three");
+    for (difference, times) in DIFFERENCES.iter().zip(differences) {
+        eprintln!("{times:>9}  {}", difference.why);
+    }
+    ensure!(unlisted.is_empty(), "unlisted differences from etherparse: {unlisted:#?}");
+    ensure!(flows > frames / 4, "only {flows} flows agreed upon");
+    Ok(())
+}
+
+#[test]
+fn both_engines_of_inspect_print_the_same_for_every_capture() -> Result<()> {
+    const CAPTURES: &str = "../shared/captures";
+    require_root()?;
+    let mut captures = captures(&workspace().join("tests/data"))?;
+    ensure!(!captures.is_empty(), "the project's own captures must be there");
+    match self::captures(&workspace().join(CAPTURES)) {
+        Ok(more) => captures.extend(more),
+        Err(error) => left_out(&format!("captures of both engines: {CAPTURES}: {error:#}"))?,
+    }
+    let mut kernel = Inspector::load(Decapsulate::ALL)?;
+    for path in captures {
+        let printed = |engine: &mut dyn Engine| -> Result<String> {
+            let mut out = Vec::new();
+            let view = View { format: OutputFormat::Json, explain: None };
+            inspect_file(CaptureFile::open(&path)?, engine, view, &mut out)?;
+            Ok(String::from_utf8(out)?)
+        };
+        let here = printed(&mut UserEngine(Decapsulate::ALL))?;
+        let there = printed(&mut kernel)?;
+        let different = here.lines().zip(there.lines()).find(|(here, there)| here != there);
+        ensure!(here == there, "{}: user space and kernel: {different:?}", path.display());
+    }
+    Ok(())
+}
+
+/// The capture files in a folder.
+fn captures(folder: &PathBuf) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    let is_capture = |path: &PathBuf| {
+        let extension = path.extension().unwrap_or_default();
+        ["pcap", "pcapng", "cap"].iter().any(|known| extension == *known)
+    };
+    Ok(paths.into_iter().filter(is_capture).collect())
+}
