@@ -1,9 +1,6 @@
 //! Where a walk through the headers stands: the offset, the end, and the IP header last seen.
 
-use super::{
-    Layer,
-    found::{Found, Piece},
-};
+use super::found::{Found, Piece};
 use crate::{frame::Frame, packet::Marks, reason::Ignored};
 
 /// Headers are read as far as here, so that offsets stay within the 15 bits of [`Frame::read`].
@@ -51,10 +48,10 @@ impl<'f, F: Frame> Walk<'f, F> {
         walk
     }
 
-    /// `layer` unchanged.
+    /// `value` unchanged, of which the verifier knows no more than its 32 bits.
     #[inline(always)]
-    pub fn forget(&self, layer: Layer) -> Layer {
-        Layer::of_word(self.frame.forget_range(layer.to_word()) & Layer::WORD_BITS)
+    pub fn forget(&self, value: usize) -> usize {
+        self.frame.forget_range(value)
     }
 
     #[inline(always)]
