@@ -1,9 +1,10 @@
 //! The maps that steer and account the program, beside the flow table: names and layouts.
 
 use crate::{
-    packet::{Addresses, FlowKey, Marks, Packet},
-    parse::Link,
+    packet::{FlowKey, Marks, Packet},
+    parse::{Found, Link},
     reason::{Ignored, Lost},
+    table::OverflowKey,
 };
 
 /// Map of one [`Control`], written by the agent through a mapping, read by the program once a frame.
@@ -100,26 +101,18 @@ pub struct Inspection {
     pub captured: u32,
     /// Length on the wire in bytes.
     pub wire_len: u32,
-    /// 0 where the frame has a flow, else 1 and the index of an [`Ignored`].
-    pub ignored: u32,
+    /// The flow, but for its source port.
+    pub key: OverflowKey,
     /// Source port, host byte order.
     pub src_port: u16,
-    /// Destination port, host byte order.
-    pub dst_port: u16,
-    /// Source address, IPv4 in the first four bytes.
-    pub src: [u8; 16],
-    /// Destination address, IPv4 in the first four bytes.
-    pub dst: [u8; 16],
-    /// 4 or 6.
-    pub family: u8,
-    /// IANA protocol number.
-    pub protocol: u8,
     /// [`Marks`].
     pub marks: u8,
     /// What the frame starts with: index into [`Link::ALL`].
     pub link: u8,
+    /// 0 where the frame has a flow, else 1 and the index of an [`Ignored`].
+    pub ignored: u32,
     /// Explicit padding.
-    pub reserved: [u8; 4],
+    pub reserved: u32,
 }
 
 impl Inspection {
@@ -129,50 +122,29 @@ impl Inspection {
         Self { captured, wire_len, link: link as u8, ..Self::default() }
     }
 
-    /// The answer.
+    /// Puts the answer in the place of the question.
     #[inline(always)]
-    #[must_use]
-    pub fn of(parsed: Result<Packet, Ignored>) -> Self {
-        let mut answer = Self::default();
-        match parsed {
-            Err(reason) => answer.ignored = 1 + reason as u32,
-            Ok(Packet { key: FlowKey { addresses, src_port, dst_port, protocol }, marks }) => {
-                answer.src_port = src_port;
-                answer.dst_port = dst_port;
-                answer.protocol = protocol;
-                answer.marks = marks.0;
-                match addresses {
-                    Addresses::V4 { src, dst } => {
-                        answer.family = 4;
-                        answer.src[..4].copy_from_slice(&src);
-                        answer.dst[..4].copy_from_slice(&dst);
-                    }
-                    Addresses::V6 { src, dst } => {
-                        answer.family = 6;
-                        answer.src = src;
-                        answer.dst = dst;
-                    }
-                }
-            }
-        }
-        answer
+    pub fn answer(&mut self, found: &Found) {
+        self.key = found.overflow_key();
+        self.src_port = found.src_port;
+        self.marks = found.marks.0;
+        self.ignored = match found.ignored() {
+            None => 0,
+            Some(reason) => 1 + reason as u32,
+        };
     }
 
     /// What the parser said, read back from the answer.
     ///
     /// # Panics
-    /// Where this is not an answer of [`Inspection::of`].
+    /// Where this is not an answer of [`Inspection::answer`].
     pub fn parsed(&self) -> Result<Packet, Ignored> {
         if let Some(reason) = self.ignored.checked_sub(1) {
             return Err(Ignored::ALL[reason as usize]);
         }
-        let v4 = |[a, b, c, d, ..]: [u8; 16]| [a, b, c, d];
-        let addresses = match self.family {
-            4 => Addresses::V4 { src: v4(self.src), dst: v4(self.dst) },
-            _ => Addresses::V6 { src: self.src, dst: self.dst },
-        };
-        let Self { src_port, dst_port, protocol, .. } = *self;
-        Ok(Packet { key: FlowKey { addresses, src_port, dst_port, protocol }, marks: Marks(self.marks) })
+        let Self { src_port, marks, key: OverflowKey { dst_port, protocol, .. }, .. } = *self;
+        let key = FlowKey { addresses: self.key.addresses(), src_port, dst_port, protocol };
+        Ok(Packet { key, marks: Marks(marks) })
     }
 }
 

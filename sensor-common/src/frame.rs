@@ -1,5 +1,7 @@
 //! Access to the bytes of one frame, so that XDP and user space run the same parser.
 
+use core::ops::ControlFlow;
+
 /// The bytes of one frame as far as they were captured, and its length on the wire.
 pub trait Frame {
     /// The `N` bytes at `offset`, or `None` where the capture ends before them.
@@ -27,6 +29,25 @@ pub trait Frame {
     fn forget_range(&self, value: usize) -> usize {
         value
     }
+
+    /// Takes up to `limit` steps, until one of them breaks.
+    ///
+    /// The kernel's instance leaves the loop to the kernel, whose verifier then looks at one step instead
+    /// of at every step after every other.
+    #[inline(always)]
+    fn repeat<S: Step>(steps: &mut S, limit: u32) {
+        for _ in 0..limit {
+            if steps.step().is_break() {
+                return;
+            }
+        }
+    }
+}
+
+/// One turn of a loop, for [`Frame::repeat`].
+pub trait Step {
+    /// Takes the step; breaks if it was the last one.
+    fn step(&mut self) -> ControlFlow<()>;
 }
 
 /// A captured frame in memory: its bytes and the length it had on the wire.

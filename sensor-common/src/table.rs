@@ -180,7 +180,7 @@ const _: () = assert!(size_of::<SlotV6>() == 64 && size_of::<BucketV6>() == 256)
 
 /// Key of an entry in the overflow.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct OverflowKey {
     /// Source, then destination, in network byte order as read; of IPv4 the source in the first word and
     /// the destination in the second. Words of the size that the layout allows: bytes would be put

@@ -3,9 +3,8 @@
 use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
 use aya_log_ebpf::debug;
 use sensor_common::{
-    control::Inspection,
     frame::Frame,
-    parse::{Link, find, parse},
+    parse::{Link, find},
 };
 
 use crate::{
@@ -32,7 +31,8 @@ pub fn inspect(ctx: XdpContext) -> u32 {
     let Some(inspection) = maps::inspection() else { return xdp_action::XDP_ABORTED };
     let frame = Inspected::new(&ctx, inspection);
     let link = Link::ALL.get(inspection.link as usize).copied().unwrap_or(Link::Ethernet);
-    *inspection = Inspection::of(parse(&frame, link, maps::decapsulate()));
+    let found = find(&frame, link, maps::decapsulate());
+    inspection.answer(&found);
     xdp_action::XDP_DROP
 }
 

@@ -1,9 +1,16 @@
 //! Reading the packet buffer: the only place that touches packet memory.
 
-use core::{arch::asm, array};
+use core::{arch::asm, array, ffi::c_void, ptr};
 
-use aya_ebpf::{bindings::xdp_md, helpers::generated::bpf_xdp_get_buff_len, programs::XdpContext};
-use sensor_common::{control::Inspection, frame::Frame};
+use aya_ebpf::{
+    bindings::xdp_md,
+    helpers::generated::{bpf_loop, bpf_xdp_get_buff_len},
+    programs::XdpContext,
+};
+use sensor_common::{
+    control::Inspection,
+    frame::{Frame, Step},
+};
 
 /// The `N` bytes at `address`, in one instruction if there is one.
 ///
@@ -106,6 +113,25 @@ impl Linear {
     }
 }
 
+/// Leaves a loop to the kernel, whose verifier then looks at one step for all.
+#[inline(always)]
+fn repeat<S: Step>(steps: &mut S, limit: u32) {
+    let function: unsafe extern "C" fn(u64, *mut S) -> i64 = step::<S>;
+    // SAFETY: the helper calls `step` with the pointer given, which lives until it returns.
+    unsafe { bpf_loop(limit, function as *mut c_void, ptr::from_mut(steps).cast(), 0) };
+}
+
+/// A step as the helper calls it: 0 goes on, 1 ends the loop.
+///
+/// # Safety
+///
+/// `steps` must be what `repeat` was given.
+unsafe extern "C" fn step<S: Step>(_: u64, steps: *mut S) -> i64 {
+    // SAFETY: as the caller vouches; the loop has the only reference.
+    let steps = unsafe { &mut *steps };
+    i64::from(steps.step().is_break())
+}
+
 /// A frame in one buffer.
 pub struct WholeFrame(Linear);
 
@@ -135,6 +161,11 @@ impl Frame for WholeFrame {
     #[inline(always)]
     fn forget_range(&self, value: usize) -> usize {
         self.0.forget_range(value)
+    }
+
+    #[inline(always)]
+    fn repeat<S: Step>(steps: &mut S, limit: u32) {
+        repeat(steps, limit);
     }
 }
 
@@ -173,6 +204,11 @@ impl Frame for FirstBuffer {
     fn forget_range(&self, value: usize) -> usize {
         self.linear.forget_range(value)
     }
+
+    #[inline(always)]
+    fn repeat<S: Step>(steps: &mut S, limit: u32) {
+        repeat(steps, limit);
+    }
 }
 
 /// A frame out of a capture file: the file says how much of it was captured and how long it was.
@@ -196,8 +232,9 @@ impl Inspected {
 impl Frame for Inspected {
     #[inline(always)]
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        // The kernel runs test frames of 14 bytes and more, so a shorter one comes padded.
-        if offset + N > self.captured {
+        // The kernel runs test frames of 14 bytes and more, so a shorter one comes padded. Forgotten, or the
+        // verifier would tell states of the walk apart by what each comparison says about the length.
+        if offset + N > self.linear.forget_range(self.captured) {
             return None;
         }
         self.linear.read(offset)
@@ -220,5 +257,10 @@ impl Frame for Inspected {
     #[inline(always)]
     fn forget_range(&self, value: usize) -> usize {
         self.linear.forget_range(value)
+    }
+
+    #[inline(always)]
+    fn repeat<S: Step>(steps: &mut S, limit: u32) {
+        repeat(steps, limit);
     }
 }

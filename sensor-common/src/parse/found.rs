@@ -38,7 +38,7 @@ pub struct Found {
     /// an ICMP error that quotes this flow.
     pub marks: Marks,
     /// The index of the reason, or [`COUNTS`].
-    ignored: u8,
+    pub(super) ignored: u8,
     /// Whether the addresses are IPv6.
     pub is_ipv6: bool,
     /// Which piece of the datagram this is. With [`Piece::Later`] the ports are unknown.
@@ -87,6 +87,12 @@ impl Found {
     #[inline(always)]
     pub(super) const fn with_piece(self, piece: Piece, id: u32) -> Self {
         Self { id, piece, ..self }
+    }
+
+    /// The same, ignored for the reason of this index.
+    #[inline(always)]
+    pub(super) const fn with_ignored(self, ignored: u8) -> Self {
+        Self { ignored, ..self }
     }
 
     /// The same segment as what an ICMP error quotes.

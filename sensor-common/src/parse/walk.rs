@@ -1,9 +1,6 @@
 //! Where a walk through the headers stands: the offset, the end, and the IP header last seen.
 
-use super::{
-    Layer,
-    found::{Found, Piece},
-};
+use super::found::{Found, Piece};
 use crate::{frame::Frame, packet::Marks, reason::Ignored};
 
 /// Headers are read as far as here, so that offsets stay within the 15 bits of [`Frame::read`].
@@ -36,7 +33,7 @@ pub struct Walk<'f, F> {
     /// Start of the IP header last seen.
     ip: usize,
     /// The number that the fragments of that datagram share.
-    id: u32,
+    id: usize,
     facts: usize,
 }
 
@@ -46,15 +43,16 @@ impl<'f, F: Frame> Walk<'f, F> {
         let mut walk = Self { frame, offset: 0, end: 0, readable: 0, ip: 0, id: 0, facts: 0 };
         walk.set_offset(0);
         walk.set_end(frame.wire_len());
+        walk.set_ip(0);
+        walk.set_id(0);
         walk.set_facts(0);
-        walk.ip = walk.offset;
         walk
     }
 
-    /// `layer` unchanged.
+    /// `value` unchanged, of which the verifier knows no more than its 32 bits.
     #[inline(always)]
-    pub fn forget(&self, layer: Layer) -> Layer {
-        Layer::of_word(self.frame.forget_range(layer.to_word()) & Layer::WORD_BITS)
+    pub fn forget(&self, value: usize) -> usize {
+        self.frame.forget_range(value)
     }
 
     #[inline(always)]
@@ -65,6 +63,16 @@ impl<'f, F: Frame> Walk<'f, F> {
     #[inline(always)]
     fn set_offset(&mut self, offset: usize) {
         self.offset = self.frame.forget_range(offset) & OFFSET_BITS;
+    }
+
+    #[inline(always)]
+    fn set_ip(&mut self, ip: usize) {
+        self.ip = self.frame.forget_range(ip) & OFFSET_BITS;
+    }
+
+    #[inline(always)]
+    fn set_id(&mut self, id: u32) {
+        self.id = self.frame.forget_range(id as usize) & LENGTH_BITS;
     }
 
     #[inline(always)]
@@ -120,7 +128,7 @@ impl<'f, F: Frame> Walk<'f, F> {
         } else if !self.is_cut() {
             return Err(Ignored::Truncated);
         }
-        self.ip = self.offset;
+        self.set_ip(self.offset);
         let family = if is_ipv6 { IPV6 } else { 0 };
         self.set_facts(self.facts & !(IPV6 | FIRST_FRAGMENT) | family);
         Ok(())
@@ -134,10 +142,16 @@ impl<'f, F: Frame> Walk<'f, F> {
     /// Notes that the datagram is fragmented under the number `id`, and whether this is its first piece.
     #[inline(always)]
     pub fn set_fragment(&mut self, is_first: bool, id: u32) {
-        self.id = id;
+        self.set_id(id);
         if is_first {
             self.set_facts(self.facts | FIRST_FRAGMENT | CUT);
         }
+    }
+
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "made from 32 bits")]
+    const fn id(&self) -> u32 {
+        self.id as u32
     }
 
     /// Notes that the data may end before the headers say.
@@ -172,7 +186,7 @@ impl<'f, F: Frame> Walk<'f, F> {
         if self.is_quote() {
             Ok(found.into_quoted())
         } else if self.facts & FIRST_FRAGMENT != 0 {
-            Ok(found.with_piece(Piece::First, self.id))
+            Ok(found.with_piece(Piece::First, self.id()))
         } else {
             Ok(found)
         }
@@ -182,7 +196,7 @@ impl<'f, F: Frame> Walk<'f, F> {
     #[inline(always)]
     pub fn later_fragment(&self, protocol: u8) -> Result<Found, Ignored> {
         let found = Found::fragment(self.addresses()?, self.is_ipv6(), protocol);
-        Ok(found.with_piece(Piece::Later, self.id))
+        Ok(found.with_piece(Piece::Later, self.id()))
     }
 
     /// Both addresses of the IP header last seen.
