@@ -235,7 +235,9 @@ impl Mirror {
             self.copies.evidence.add(flow);
             self.lengths.evidence.add(flow, self.longest_frame);
         }
-        observations.iter().for_each(|observation| self.directions.evidence.add(observation));
+        for observation in observations {
+            self.directions.evidence.add(observation);
+        }
         self.judge(drain.start, drain.end, false);
     }
 
@@ -367,11 +369,12 @@ impl Evidence for Directions {
     fn judge(&self) -> Vec<(Problem, Verdict)> {
         let Self { contacts, transit, pairs } = self;
         let wrong = 2 * transit > *contacts && pairs.len() >= MIN_PAIRS;
-        let verdict = match wrong {
-            true => Verdict::Wrong(format!(
+        let verdict = if wrong {
+            Verdict::Wrong(format!(
                 "{transit} of {contacts} conversations that began are between external addresses"
-            )),
-            false => Verdict::Sound,
+            ))
+        } else {
+            Verdict::Sound
         };
         vec![(Problem::Transit, verdict)]
     }

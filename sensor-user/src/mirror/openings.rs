@@ -131,12 +131,13 @@ impl Openings {
         let Self { probes, missing, .. } = self;
         let wrong =
             *probes >= MIN_PROBES && *missing >= MIN_MISSING && *missing as f64 >= MISSING * *probes as f64;
-        let verdict = match wrong {
-            true => Verdict::Wrong(format!(
+        let verdict = if wrong {
+            Verdict::Wrong(format!(
                 "{missing} of {probes} answered TCP openings ({}) came without their SYN+ACK",
                 percent(*missing, *probes)
-            )),
-            false => Verdict::Sound,
+            ))
+        } else {
+            Verdict::Sound
         };
         (Problem::MissingFrames, verdict)
     }

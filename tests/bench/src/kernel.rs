@@ -203,7 +203,7 @@ impl Sensor {
     pub fn load(flows: u32) -> Result<Self> {
         let capacity = Capacity { ipv4_flows: flows, ipv6_flows: 1, ..Capacity::default() };
         let size = TableSize::new(&capacity, cpus()?);
-        let mut program = Program::load(&size, true)?;
+        let mut program = Program::load(&size, true, sensor_common::parse::Decapsulate::ALL)?;
         let fd = program.verified("sensor")?.fd()?.try_clone()?;
         let table = FlowTable::take(program.ebpf(), size)?;
         Ok(Self { _program: program, fd, table, size })

@@ -14,7 +14,8 @@ use crate::capture::file::TimedFrame;
 /// The headers of a frame in the order in which they are read, outermost first.
 #[derive(Serialize)]
 pub struct Walk {
-    walk: Vec<Header>,
+    #[serde(rename = "walk")]
+    headers: Vec<Header>,
     /// The flow that an ICMP error speaks of.
     #[serde(skip_serializing_if = "Option::is_none")]
     quoted: Option<Key>,
@@ -46,24 +47,24 @@ enum Decision {
 impl Walk {
     /// Walks through a frame where these tunnels are opened.
     pub fn of(timed: &TimedFrame<'_>, decapsulate: Decapsulate) -> Self {
-        let mut walk = Vec::new();
+        let mut headers = Vec::new();
         let found = explain(&timed.frame, timed.link, decapsulate, &mut |layer: Layer, offset| {
-            walk.push(Header { layer: layer.to_string(), offset, decision: Decision::Next });
+            headers.push(Header { layer: layer.to_string(), offset, decision: Decision::Next });
         });
         let ignored = found.ignored();
-        if let Some(last) = walk.last_mut() {
+        if let Some(last) = headers.last_mut() {
             last.decision = match ignored {
                 None => Decision::Counts,
                 Some(_) if found.is_quoted() => Decision::Marks,
                 Some(_) => Decision::Ignored,
             };
         }
-        Self { walk, quoted: found.is_quoted().then(|| Key::of(&found.flow_key())), ignored }
+        Self { headers, quoted: found.is_quoted().then(|| Key::of(&found.flow_key())), ignored }
     }
 
     /// Writes a row for each header.
     pub fn write_rows(&self, out: &mut impl Write) -> io::Result<()> {
-        for Header { layer, offset, decision } in &self.walk {
+        for Header { layer, offset, decision } in &self.headers {
             write!(out, "{:>9}  {offset:>5}  {layer}", "")?;
             match (decision, self.ignored, &self.quoted) {
                 (Decision::Next, ..) => writeln!(out)?,
