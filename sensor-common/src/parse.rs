@@ -67,8 +67,8 @@ pub fn find<F: Frame>(frame: &F, link: Link, decapsulate: Decapsulate) -> Found 
 #[inline(always)]
 pub fn explain<F: Frame>(frame: &F, link: Link, decapsulate: Decapsulate, trace: &mut impl Trace) -> Found {
     let mut found = Found::nothing(Ignored::NotIp);
-    let ignored = walk(&frame.anew(), link, &decapsulate, trace, &mut found);
-    found.with_ignored(ignored)
+    found.ignored = walk(&frame.anew(), link, &decapsulate, trace, &mut found);
+    found
 }
 
 /// Reads a frame header by header; the result is why it is ignored, and belongs to `found`. Not inlined:
@@ -86,11 +86,11 @@ fn walk<F: Frame>(
 ) -> u8 {
     let mut headers = Headers::new(Walk::new(frame), link, *decapsulate, trace);
     F::repeat(&mut headers, MAX_HEADERS);
-    *found = match headers.end() {
-        Ok(found) => found,
-        // Whatever is wrong with a quote, the frame that quotes is none of a flow.
-        Err(_) if headers.walk.is_quote() => Found::nothing(Ignored::NotL4),
-        Err(reason) => Found::nothing(reason),
-    };
-    found.ignored
+    let end = headers.end(found);
+    // Whatever a quote holds, the frame that quotes is none of a flow.
+    let end = if headers.walk.is_quote() { Err(Ignored::NotL4) } else { end };
+    match end {
+        Ok(()) => found.ignored,
+        Err(reason) => reason as u8,
+    }
 }

@@ -2,7 +2,9 @@
 //!
 //! Every byte of it is written. Of an enum like [`Addresses`] the compiler fills the bytes of the absent
 //! variant from any register, and the kernel's verifier refuses to see a packet pointer taken for a
-//! number; or it keeps the enum on the stack, of which there are 512 bytes.
+//! number; or it keeps the enum on the stack, of which there are 512 bytes. Nor is it ever wrapped in a
+//! `Result`: an error in the place of the first byte would have the compiler handle the first address in
+//! two pieces, and one that is filled in place is kept once.
 
 use crate::{
     packet::{Addresses, FlowKey, Marks, Packet},
@@ -84,21 +86,17 @@ impl Found {
         Self { addresses, protocol, is_ipv6, ..Self::nothing(Ignored::Fragment) }
     }
 
+    /// Makes it a piece of the datagram numbered `id`.
     #[inline(always)]
-    pub(super) const fn with_piece(self, piece: Piece, id: u32) -> Self {
-        Self { id, piece, ..self }
+    pub(super) const fn set_piece(&mut self, piece: Piece, id: u32) {
+        self.piece = piece;
+        self.id = id;
     }
 
-    /// The same, ignored for the reason of this index.
+    /// Makes it what an ICMP error quotes; the walk knows why such a frame is ignored.
     #[inline(always)]
-    pub(super) const fn with_ignored(self, ignored: u8) -> Self {
-        Self { ignored, ..self }
-    }
-
-    /// The same segment as what an ICMP error quotes.
-    #[inline(always)]
-    pub(super) const fn into_quoted(self) -> Self {
-        Self { marks: Marks::UNREACHABLE, ignored: Ignored::NotL4 as u8, ..self }
+    pub(super) const fn set_quoted(&mut self) {
+        self.marks = Marks::UNREACHABLE;
     }
 
     /// The reason why the frame does not count.

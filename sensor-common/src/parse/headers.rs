@@ -63,16 +63,19 @@ impl<'a, F: Frame, T: Trace> Headers<'a, F, T> {
         }
     }
 
-    /// What the walk came to.
+    /// Reads the flow that the walk came to into `found`.
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "the index of a reason has 8 bits")]
-    pub fn end(&self) -> Result<Found, Ignored> {
+    pub fn end(&self, found: &mut Found) -> Result<(), Ignored> {
         if self.end != CARRIES {
             return Err(Ignored::of_index(self.end as u8));
         }
         match Layer::of_word(self.next) {
-            Layer::LaterFragment(protocol) => self.walk.later_fragment(protocol),
-            Layer::Protocol(protocol) => transport::segment(&self.walk, protocol),
+            Layer::LaterFragment(protocol) => self.walk.later_fragment(protocol, found),
+            Layer::Protocol(protocol) => {
+                let marks = transport::marks(&self.walk, protocol)?;
+                self.walk.segment(protocol, marks, found)
+            }
             // No other header carries a flow.
             _ => Err(Ignored::NotL4),
         }

@@ -1,6 +1,6 @@
 //! Transports with ports: TCP, UDP, SCTP and UDP-Lite all begin with source and destination port.
 
-use super::{found::Found, walk::Walk};
+use super::walk::Walk;
 use crate::{
     frame::Frame,
     packet::{Marks, SCTP, TCP},
@@ -18,9 +18,8 @@ pub const TCP_LENGTH_AND_FLAGS: usize = 12;
 
 /// Checks the header, and reads the flags of TCP.
 #[inline(always)]
-pub fn segment<F: Frame>(walk: &Walk<'_, F>, protocol: u8) -> Result<Found, Ignored> {
-    let marks = if protocol == TCP { tcp_marks(walk)? } else { unflagged(walk, protocol)? };
-    walk.segment(protocol, marks)
+pub fn marks<F: Frame>(walk: &Walk<'_, F>, protocol: u8) -> Result<Marks, Ignored> {
+    if protocol == TCP { tcp_marks(walk) } else { unflagged(walk, protocol) }
 }
 
 #[inline(always)]

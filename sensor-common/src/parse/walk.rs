@@ -177,26 +177,26 @@ impl<'f, F: Frame> Walk<'f, F> {
         self.facts & QUOTE != 0
     }
 
-    /// The segment of the datagram last entered, whose header comes next.
+    /// Reads the segment of the datagram last entered, whose header comes next.
     #[inline(always)]
-    pub fn segment(&self, protocol: u8, marks: Marks) -> Result<Found, Ignored> {
+    pub fn segment(&self, protocol: u8, marks: Marks, found: &mut Found) -> Result<(), Ignored> {
         let [src_high, src_low, dst_high, dst_low] = self.read()?;
         let ports = [u16::from_be_bytes([src_high, src_low]), u16::from_be_bytes([dst_high, dst_low])];
-        let found = Found::segment(self.addresses()?, self.is_ipv6(), ports, protocol, marks);
+        *found = Found::segment(self.addresses()?, self.is_ipv6(), ports, protocol, marks);
         if self.is_quote() {
-            Ok(found.into_quoted())
+            found.set_quoted();
         } else if self.facts & FIRST_FRAGMENT != 0 {
-            Ok(found.with_piece(Piece::First, self.id()))
-        } else {
-            Ok(found)
+            found.set_piece(Piece::First, self.id());
         }
+        Ok(())
     }
 
-    /// The later fragment that the IP header last seen belongs to.
+    /// Reads the later fragment that the IP header last seen belongs to.
     #[inline(always)]
-    pub fn later_fragment(&self, protocol: u8) -> Result<Found, Ignored> {
-        let found = Found::fragment(self.addresses()?, self.is_ipv6(), protocol);
-        Ok(found.with_piece(Piece::Later, self.id()))
+    pub fn later_fragment(&self, protocol: u8, found: &mut Found) -> Result<(), Ignored> {
+        *found = Found::fragment(self.addresses()?, self.is_ipv6(), protocol);
+        found.set_piece(Piece::Later, self.id());
+        Ok(())
     }
 
     /// Both addresses of the IP header last seen.
