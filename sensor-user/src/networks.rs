@@ -23,10 +23,10 @@ impl LocalNetworks {
         self.0.iter()
     }
 
-    /// Whether `address` is local.
+    /// Whether `address` is local: in one of the networks, or one that no router forwards.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
-        self.0.iter().any(|network| network.contains(&address))
+        is_never_routed(address) || self.0.iter().any(|network| network.contains(&address))
     }
 
     /// The direction of a conversation that `initiator` opened to `responder`.
@@ -37,6 +37,23 @@ impl LocalNetworks {
             (false, true) => Direction::Inbound,
             (true, true) => Direction::Internal,
             (false, false) => Direction::Transit,
+        }
+    }
+}
+
+/// Whether an address means something on its own link only, or is no host's: link-local (RFC 3927, RFC 4291), multicast,
+/// broadcast, unspecified and loopback addresses. Routed multicast is among them: it is a group, not a place.
+fn is_never_routed(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => {
+            v4.is_link_local()
+                || v4.is_multicast()
+                || v4.is_broadcast()
+                || v4.is_unspecified()
+                || v4.is_loopback()
+        }
+        IpAddr::V6(v6) => {
+            v6.is_unicast_link_local() || v6.is_multicast() || v6.is_unspecified() || v6.is_loopback()
         }
     }
 }
@@ -65,5 +82,25 @@ impl Direction {
     #[must_use]
     pub const fn from_local(self) -> bool {
         matches!(self, Self::Outbound | Self::Internal)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_router_forwards_is_local() {
+        let networks = LocalNetworks::default();
+        let direction = |from: &str, to: &str| {
+            networks.direction(from.parse().expect("an address"), to.parse().expect("an address"))
+        };
+        for to in ["239.255.255.250", "255.255.255.255", "169.254.169.254", "ff02::fb", "fe80::1"] {
+            assert_eq!(direction("10.0.0.5", to), Direction::Internal, "{to}");
+        }
+        assert_eq!(direction("0.0.0.0", "255.255.255.255"), Direction::Internal, "DHCP");
+        assert_eq!(direction("10.0.0.5", "203.0.113.9"), Direction::Outbound);
+        assert_eq!(direction("203.0.113.9", "10.0.0.5"), Direction::Inbound);
+        assert_eq!(direction("203.0.113.9", "198.51.100.1"), Direction::Transit);
     }
 }

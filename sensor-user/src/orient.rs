@@ -116,6 +116,7 @@ pub struct Orientation {
     /// All others: a flood of strangers must not displace what is known of the admin's own hosts.
     foreign: Memory<Trifecta, Conversation>,
     peers: Memory<(IpAddr, IpAddr), ()>,
+    handshakes: Handshakes,
     interval: u32,
     order: Vec<(u64, u32)>,
     oriented: Oriented,
@@ -136,6 +137,7 @@ impl Orientation {
             local: Memory::new(period, trifectas - foreign),
             foreign: Memory::new(period, foreign),
             peers: Memory::new(PEER_MEMORY, config.capacity.peers),
+            handshakes: Handshakes::default(),
             interval: 0,
             order: Vec::new(),
             oriented: Oriented::default(),
@@ -184,6 +186,7 @@ impl Orientation {
         let positions = drain.flows.iter().zip(0u32..);
         order.extend(positions.map(|(flow, position)| (sort_key(flow), position)));
         order.sort_unstable();
+        self.handshakes.look(&drain.flows, &self.networks);
         let shared = shared_ports(&drain.flows);
         for &(_, position) in &order {
             self.orient_flow(&drain.flows[position as usize], &shared);
@@ -206,7 +209,9 @@ impl Orientation {
         } else if tcp && flow.marks.has(Marks::SYN) {
             self.sent(&forward, flow, Opening::New);
         } else if tcp && flow.marks.has(Marks::SYN_ACK) {
-            self.answered(&reverse, flow, Opening::New);
+            if !self.is_unsolicited(&reverse, flow.first_seen) {
+                self.answered(&reverse, flow, Opening::New);
+            }
         } else if self.knows(&forward, flow.first_seen) {
             self.sent(&forward, flow, Opening::New);
         } else if self.knows(&reverse, flow.first_seen) {
@@ -220,6 +225,15 @@ impl Orientation {
                 self.answered(&reverse, flow, Opening::MidStream);
             }
         }
+    }
+
+    /// Whether a SYN+ACK for `trifecta` answers nothing: its SYN was not seen, on a mirror that shows SYNs of local
+    /// hosts. Anyone can send such a frame to any local address, so it opens no conversation of that address. If
+    /// there is one, what the address sends itself will tell.
+    fn is_unsolicited(&mut self, trifecta: &Trifecta, now: Timestamp) -> bool {
+        self.networks.contains(trifecta.initiator)
+            && self.handshakes.shows_syn(now)
+            && !self.knows(trifecta, now)
     }
 
     /// Who initiated a mid-stream conversation: true for the sender of `flow`.
@@ -252,9 +266,10 @@ impl Orientation {
     /// The initiator of `trifecta` sent `flow`.
     fn sent(&mut self, trifecta: &Trifecta, flow: &Flow, opening: Opening) {
         let opening = self.see(trifecta, flow, flow.src_port, opening, flow.packets);
-        // An initiator that goes on after its SYN has got an answer, whether the mirror shows it or not.
+        // On a mirror that shows no answers, an initiator that goes on after its SYN has got one. Where answers can
+        // be seen they must be: a scanner may send what it likes.
         let goes_on = flow.id.protocol == Protocol::TCP && flow.marks.has(Marks::OTHER.with(Marks::FIN));
-        if goes_on && opening == Opening::New {
+        if goes_on && opening == Opening::New && !self.handshakes.shows_syn_ack(flow.first_seen) {
             self.respond(trifecta, flow.first_seen, Outcome::Answered);
         } else if flow.marks.has(Marks::UNREACHABLE) {
             self.respond(trifecta, flow.first_seen, Outcome::Unreachable);
@@ -381,17 +396,55 @@ const fn rank(outcome: Outcome) -> u8 {
     }
 }
 
+/// Which halves of TCP handshakes with local hosts the mirror shows.
+#[derive(Debug, Default)]
+struct Handshakes {
+    /// When the last SYN of a local host was seen.
+    syn: Option<Timestamp>,
+    /// When the last SYN+ACK to a local host was seen.
+    syn_ack: Option<Timestamp>,
+}
+
+impl Handshakes {
+    /// How long a mirror is taken to show what it has shown.
+    const MEMORY: Duration = Duration::from_mins(10);
+
+    fn look(&mut self, flows: &[Flow], networks: &LocalNetworks) {
+        for flow in flows.iter().filter(|flow| flow.id.protocol == Protocol::TCP && flow.packets > 0) {
+            if flow.marks.has(Marks::SYN) && networks.contains(flow.id.src) {
+                self.syn = self.syn.max(Some(flow.first_seen));
+            }
+            if flow.marks.has(Marks::SYN_ACK) && networks.contains(flow.id.dst) {
+                self.syn_ack = self.syn_ack.max(Some(flow.first_seen));
+            }
+        }
+    }
+
+    fn shows_syn(&self, now: Timestamp) -> bool {
+        self.syn.is_some_and(|last| now.since(last) <= Self::MEMORY)
+    }
+
+    fn shows_syn_ack(&self, now: Timestamp) -> bool {
+        self.syn_ack.is_some_and(|last| now.since(last) <= Self::MEMORY)
+    }
+}
+
 /// Flows are handled in the order of their first frames. Those that can be understood only when the opening of
-/// their conversation is known come last: TCP without handshake, and ICMP errors.
+/// their conversation is known come after: answers to SYNs, and last TCP without handshake and ICMP errors.
 fn sort_key(flow: &Flow) -> u64 {
+    /// Above every time until the year 2116.
+    const AFTER: u64 = 1 << 62;
     const LAST: u64 = 1 << 63;
     let time = flow.first_seen;
     if flow.packets == 0 {
         return time.0 | LAST;
     }
     if flow.id.protocol == Protocol::TCP {
-        let opening = flow.marks.has(Marks::SYN.with(Marks::SYN_ACK));
-        return if opening { time.0 } else { time.0 | LAST };
+        return match (flow.marks.has(Marks::SYN), flow.marks.has(Marks::SYN_ACK)) {
+            (true, _) => time.0,
+            (false, true) => time.0 | AFTER,
+            (false, false) => time.0 | LAST,
+        };
     }
     match (flow.src_port < WELL_KNOWN, flow.id.dst_port < WELL_KNOWN) {
         (true, false) => time.plus(SERVICE_BIAS).0,

@@ -26,6 +26,8 @@ pub struct Sources {
     /// Left out of the literal statistics.
     ignored_ports: HashSet<u16, RandomState>,
     untracked: u64,
+    /// Where the search for an idle source goes on.
+    hand: usize,
 }
 
 /// One source.
@@ -68,6 +70,7 @@ impl Sources {
             capacity: config.capacity.sources,
             ignored_ports: config.ignored_ports.iter().copied().collect(),
             untracked: 0,
+            hand: 0,
         }
     }
 
@@ -126,11 +129,11 @@ impl Sources {
             current.packets_out += flow.packets;
             current.bytes_out += flow.bytes;
         }
-        if self.networks.contains(flow.id.dst)
-            && let Some(current) = self.current(flow.id.dst)
-        {
-            current.packets_in += flow.packets;
-            current.bytes_in += flow.bytes;
+        // An address becomes a source by sending: strangers knock at addresses where nobody is.
+        if let Some(source) = self.table.get_mut(&flow.id.dst) {
+            source.current.active = true;
+            source.current.packets_in += flow.packets;
+            source.current.bytes_in += flow.bytes;
         }
     }
 
@@ -153,13 +156,12 @@ impl Sources {
     }
 
     fn current(&mut self, source: IpAddr) -> Option<&mut Current> {
-        let full = self.table.len() >= self.capacity;
+        if self.table.len() >= self.capacity && !self.table.contains_key(&source) && !self.evict_idle() {
+            self.untracked += 1;
+            return None;
+        }
         let state = match self.table.entry(source) {
             indexmap::map::Entry::Occupied(entry) => entry.into_mut(),
-            indexmap::map::Entry::Vacant(_) if full => {
-                self.untracked += 1;
-                return None;
-            }
             indexmap::map::Entry::Vacant(entry) => entry.insert(Source {
                 current: Current::default(),
                 window: Window::new(self.window),
@@ -168,6 +170,21 @@ impl Sources {
         };
         state.current.active = true;
         Some(&mut state.current)
+    }
+
+    /// Makes room by forgetting a source that was idle in the last complete interval and in this one, if one of the
+    /// next few is.
+    fn evict_idle(&mut self) -> bool {
+        const LOOK: usize = 16;
+        for _ in 0..LOOK {
+            self.hand = (self.hand + 1) % self.table.len().max(1);
+            let idle = |(_, source): (_, &Source)| source.idle > 0 && !source.current.active;
+            if self.table.get_index(self.hand).is_some_and(idle) {
+                self.table.swap_remove_index(self.hand);
+                return true;
+            }
+        }
+        false
     }
 
     /// Closes the interval under way and begins the next. The busiest source comes first.

@@ -11,7 +11,7 @@ use tokio::{
 use crate::{
     agent::{Agent, Order},
     capture::live::Live,
-    config::Config,
+    config::{Config, ConfigError},
     output::{
         alert_log::{AlertLog, Patience},
         http::{Limits, Routes, Server},
@@ -35,9 +35,12 @@ const VIEW_STOP: Duration = Duration::from_secs(1);
 /// While a table holds the terminal, `log` keeps what is logged. Everything that can be refused without touching a mirror port is tried first.
 pub fn run(config: &Config, log: LogPane) -> anyhow::Result<()> {
     if config.interfaces.is_empty() {
-        anyhow::bail!(
-            "no interface to capture on: name a mirror port with --interface, or interfaces in the file"
-        );
+        return Err(ConfigError::Invalid {
+            key: "interfaces",
+            value: "[]".to_owned(),
+            problem: "names no mirror port: give one with --interface, or interfaces in the file".to_owned(),
+        }
+        .into());
     }
     let build = Build {
         version: env!("CARGO_PKG_VERSION"),

@@ -182,6 +182,9 @@ impl CapacitySettings {
     }
 }
 
+/// Characters of a line that are quoted.
+const QUOTED: usize = 80;
+
 /// One line that quotes the place: the reader's message alone names no key.
 fn problem(text: &str, error: &serde_saphyr::Error) -> String {
     let message = match error.without_snippet() {
@@ -191,7 +194,10 @@ fn problem(text: &str, error: &serde_saphyr::Error) -> String {
     };
     let line = error.location().and_then(|location| usize::try_from(location.line()).ok());
     match line.and_then(|number| Some((number, text.lines().nth(number.checked_sub(1)?)?))) {
-        Some((number, quoted)) => format!("line {number} (`{}`): {message}", quoted.trim()),
+        Some((number, quoted)) => {
+            let quoted: String = quoted.trim().chars().take(QUOTED).flat_map(char::escape_debug).collect();
+            format!("line {number} (`{quoted}`): {message}")
+        }
         None => message,
     }
 }

@@ -123,6 +123,25 @@ fn a_syn_ack_without_its_syn_orients() {
 }
 
 #[test]
+fn a_syn_ack_that_nobody_asked_for_opens_nothing_where_the_mirror_shows_syns() {
+    let mut world = world();
+    world.drain(&[tcp("10.0.0.6:40000", SERVER, SYN, 0)]);
+    assert!(world.drain(&[tcp(SERVER, LOCAL, SYN_ACK, 0)]).is_empty());
+    assert_eq!(
+        world.drain(&[tcp(LOCAL, SERVER, OTHER, 0)])[0][..9],
+        *"MidStream",
+        "what the host sends itself tells"
+    );
+}
+
+#[test]
+fn an_answer_must_be_seen_where_answers_can_be_seen() {
+    let mut world = world();
+    world.drain(&[tcp("10.0.0.6:40000", SERVER, SYN, 0), tcp(SERVER, "10.0.0.6:40000", SYN_ACK, 1)]);
+    assert_eq!(world.drain(&[tcp(LOCAL, "203.0.113.7:22", SYN.with(OTHER), 0)]).len(), 1);
+}
+
+#[test]
 fn an_initiator_that_goes_on_was_answered_even_where_the_mirror_shows_one_way_only() {
     let mut world = world();
     assert_eq!(world.drain(&[tcp(LOCAL, SERVER, SYN, 0)]), [OPENED]);
