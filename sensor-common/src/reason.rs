@@ -3,7 +3,9 @@
 
 /// The frame has no flow that is counted. Not a loss: the sensor looked and decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
+// As wide as the first word of what the parser finds: a narrower one beside it in a `Result` makes LLVM split
+// that word and store its rest at an odd address of the stack, which the kernel's verifier refuses.
+#[repr(u64)]
 pub enum Ignored {
     /// Neither IPv4 nor IPv6 (ARP, LLDP, spanning tree, …).
     NotIp,

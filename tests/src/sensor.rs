@@ -75,15 +75,19 @@ impl<'a> Sensor<'a> {
         command.stdin(Stdio::null()).stdout(out).stderr(log);
         let process = namespace.spawn(&mut command)?;
         let mut sensor = Self { namespace, process, directory };
-        wait_for("readiness", PATIENCE, || {
+        let ended = wait_for("readiness", PATIENCE, || {
+            // One that has ended will never be ready.
             if let Some(status) = sensor.process.ended()? {
-                bail!("the sensor ended with {status}: {}", sensor.log()?);
+                return Ok(Some(status));
             }
             let response = namespace.inside(|| http::get(ADDRESS, "/-/ready"))?;
             ensure!(response.status == 200, "/-/ready says {}: {}", response.status, response.body);
-            Ok(())
+            Ok(None)
         })?;
-        Ok(sensor)
+        match ended {
+            Some(status) => bail!("the sensor ended with {status}: {}", sensor.log()?),
+            None => Ok(sensor),
+        }
     }
 
     /// Whether it has ended by itself.
