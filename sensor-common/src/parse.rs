@@ -60,12 +60,12 @@ pub fn parse<F: Frame>(frame: &F, link: Link, decapsulate: Decapsulate) -> Resul
 #[inline(always)]
 pub fn find<F: Frame>(frame: &F, link: Link, decapsulate: Decapsulate) -> Found {
     let plain = if link == Link::Ethernet { plain::find(frame, decapsulate) } else { None };
-    plain.unwrap_or_else(|| explain(frame, link, decapsulate, &mut ()))
+    plain.unwrap_or_else(|| explain(frame, link, decapsulate, ()))
 }
 
 /// The same without the short cut for plain frames, telling `trace` each header on the way.
 #[inline(always)]
-pub fn explain<F: Frame>(frame: &F, link: Link, decapsulate: Decapsulate, trace: &mut impl Trace) -> Found {
+pub fn explain<F: Frame>(frame: &F, link: Link, decapsulate: Decapsulate, trace: impl Trace) -> Found {
     let mut found = Found::nothing(Ignored::NotIp);
     found.ignored = walk(&frame.anew(), link, &decapsulate, trace, &mut found);
     found
@@ -81,7 +81,7 @@ fn walk<F: Frame>(
     frame: &F,
     link: Link,
     decapsulate: &Decapsulate,
-    trace: &mut impl Trace,
+    trace: impl Trace,
     found: &mut Found,
 ) -> u8 {
     let mut headers = Headers::new(Walk::new(frame), link, *decapsulate, trace);

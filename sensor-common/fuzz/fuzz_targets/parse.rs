@@ -19,7 +19,7 @@ fuzz_target!(|data: &[u8]| {
     let look = |length: usize| -> Found {
         let frame = CapturedFrame { bytes: &bytes[..length], wire_len };
         let found = find(&frame, link, decapsulate);
-        assert_eq!(found, explain(&frame, link, decapsulate, &mut ()), "the short cut and the walk");
+        assert_eq!(found, explain(&frame, link, decapsulate, ()), "the short cut and the walk");
         found
     };
     let whole = look(bytes.len());

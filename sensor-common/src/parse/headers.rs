@@ -12,37 +12,34 @@ use crate::{
     reason::Ignored,
 };
 
-/// A walk with what must be known to go on.
-pub struct Headers<'a, F, T> {
-    pub walk: Walk<'a, F>,
+/// A walk with what must be known to go on. Small, because it lies on the kernel program's stack.
+pub struct Headers<'f, F, T> {
+    pub walk: Walk<'f, F>,
     decapsulate: Decapsulate,
-    trace: &'a mut T,
-    /// The header that comes next, as a word.
+    trace: T,
+    /// The header that comes next, as a word; with [`CARRIES`] or [`ENDED`] there is no next step.
     next: usize,
-    /// The index of the reason to end, or [`CARRIES`].
-    end: usize,
 }
 
-/// Instead of a reason: the next header carries the flow.
-const CARRIES: usize = u8::MAX as usize;
+/// The header carries the flow.
+const CARRIES: usize = 1 << 19;
+/// The walk ended at this header; the word is the index of the reason instead.
+const ENDED: usize = 1 << 20;
+const BITS: usize = CARRIES | ENDED | Layer::WORD_BITS;
 
-impl<'a, F: Frame, T: Trace> Headers<'a, F, T> {
+const _: () = assert!(Layer::WORD_BITS < CARRIES);
+
+impl<'f, F: Frame, T: Trace> Headers<'f, F, T> {
     #[inline(always)]
-    pub fn new(walk: Walk<'a, F>, link: Link, decapsulate: Decapsulate, trace: &'a mut T) -> Self {
-        let mut headers = Self { walk, decapsulate, trace, next: 0, end: 0 };
-        headers.set_next(Layer::Link(link));
-        headers.set_end(Ignored::TooDeep as usize);
+    pub fn new(walk: Walk<'f, F>, link: Link, decapsulate: Decapsulate, trace: T) -> Self {
+        let mut headers = Self { walk, decapsulate, trace, next: 0 };
+        headers.set_next(Layer::Link(link).to_word());
         headers
     }
 
     #[inline(always)]
-    fn set_next(&mut self, next: Layer) {
-        self.next = self.walk.forget(next.to_word()) & Layer::WORD_BITS;
-    }
-
-    #[inline(always)]
-    fn set_end(&mut self, end: usize) {
-        self.end = self.walk.forget(end) & CARRIES;
+    fn set_next(&mut self, next: usize) {
+        self.next = self.walk.forget(next) & BITS;
     }
 
     /// Reads the next header, and returns what comes behind it; nothing if the header carries the flow.
@@ -67,10 +64,13 @@ impl<'a, F: Frame, T: Trace> Headers<'a, F, T> {
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "the index of a reason has 8 bits")]
     pub fn end(&self, found: &mut Found) -> Result<(), Ignored> {
-        if self.end != CARRIES {
-            return Err(Ignored::of_index(self.end as u8));
+        if self.next & ENDED != 0 {
+            return Err(Ignored::of_index(self.next as u8));
         }
-        match Layer::of_word(self.next) {
+        if self.next & CARRIES == 0 {
+            return Err(Ignored::TooDeep);
+        }
+        match Layer::of_word(self.next & Layer::WORD_BITS) {
             Layer::LaterFragment(protocol) => self.walk.later_fragment(protocol, found),
             Layer::Protocol(protocol) => {
                 let marks = transport::marks(&self.walk, protocol)?;
@@ -87,11 +87,11 @@ impl<F: Frame, T: Trace> Step for Headers<'_, F, T> {
     fn step(&mut self) -> ControlFlow<()> {
         match self.header() {
             Ok(Some(next)) => {
-                self.set_next(next);
+                self.set_next(next.to_word());
                 return ControlFlow::Continue(());
             }
-            Ok(None) => self.set_end(CARRIES),
-            Err(reason) => self.set_end(reason as usize),
+            Ok(None) => self.set_next(self.next | CARRIES),
+            Err(reason) => self.set_next(reason as usize | ENDED),
         }
         ControlFlow::Break(())
     }

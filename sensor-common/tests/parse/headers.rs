@@ -399,10 +399,9 @@ fn a_trace_names_every_header_and_its_place() {
     let inner = ethernet(IPV4, &ipv4(TCP, &tcp(SYN)));
     let frame = ethernet(0x8100, &tag(IPV4, &ipv4(UDP, &vxlan(4789, &inner))));
     let mut steps = Vec::new();
-    let found =
-        explain(&CapturedFrame::whole(&frame), Link::Ethernet, Decapsulate::ALL, &mut |layer, offset| {
-            steps.push(format!("{offset} {layer}"));
-        });
+    let found = explain(&CapturedFrame::whole(&frame), Link::Ethernet, Decapsulate::ALL, |layer, offset| {
+        steps.push(format!("{offset} {layer}"));
+    });
     assert_eq!(found.flow_key(), key4(TCP));
     let expected = ["0 Ethernet", "14 802.1Q tag", "18 IPv4", "38 UDP", "54 Ethernet", "68 IPv4", "88 TCP"];
     assert_eq!(steps, expected);

@@ -88,7 +88,7 @@ fn the_short_cut_says_what_the_walk_says() {
         for decapsulate in [Decapsulate::ALL, Decapsulate::NONE] {
             let frame = CapturedFrame { bytes: &bytes[..cut], wire_len: bytes.len() };
             let found = find(&frame, Link::Ethernet, decapsulate);
-            let walked = explain(&frame, Link::Ethernet, decapsulate, &mut ());
+            let walked = explain(&frame, Link::Ethernet, decapsulate, ());
             assert_eq!(found, walked, "{cut} of {bytes:02x?}");
             counted += usize::from(found.ignored().is_none());
         }

@@ -48,7 +48,7 @@ impl Walk {
     /// Walks through a frame where these tunnels are opened.
     pub fn of(timed: &TimedFrame<'_>, decapsulate: Decapsulate) -> Self {
         let mut headers = Vec::new();
-        let found = explain(&timed.frame, timed.link, decapsulate, &mut |layer: Layer, offset| {
+        let found = explain(&timed.frame, timed.link, decapsulate, |layer: Layer, offset| {
             headers.push(Header { layer: layer.to_string(), offset, decision: Decision::Next });
         });
         let ignored = found.ignored();
