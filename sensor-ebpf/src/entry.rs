@@ -43,7 +43,7 @@ fn run<F: Frame>(ctx: &XdpContext, frame: &F) -> u32 {
     let find = || {
         find_then(frame, Link::Ethernet, maps::decapsulate(), |found| {
             if found.piece != Piece::Whole {
-                fragments::follow(found);
+                found.attribute(fragments::ends(found));
             }
         })
     };
