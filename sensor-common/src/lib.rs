@@ -9,6 +9,8 @@ pub mod parse;
 
 pub mod packet;
 
+pub mod fragment;
+
 pub mod reason;
 
 pub mod table;

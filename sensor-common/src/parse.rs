@@ -59,8 +59,23 @@ pub fn parse<F: Frame>(frame: &F, link: Link, decapsulate: Decapsulate) -> Resul
 /// [`parse`] with all that was found, in a form without variants; the kernel program's way.
 #[inline(always)]
 pub fn find<F: Frame>(frame: &F, link: Link, decapsulate: Decapsulate) -> Found {
+    find_then(frame, link, decapsulate, |_| ())
+}
+
+/// [`find`], which hands what is in no plain frame to `then`: fragments, for instance.
+#[inline(always)]
+pub fn find_then<F: Frame>(
+    frame: &F,
+    link: Link,
+    decapsulate: Decapsulate,
+    then: impl FnOnce(&mut Found),
+) -> Found {
     let plain = if link == Link::Ethernet { plain::find(frame, decapsulate) } else { None };
-    plain.unwrap_or_else(|| explain(frame, link, decapsulate, ()))
+    plain.unwrap_or_else(|| {
+        let mut found = explain(frame, link, decapsulate, ());
+        then(&mut found);
+        found
+    })
 }
 
 /// The same without the short cut for plain frames, telling `trace` each header on the way.

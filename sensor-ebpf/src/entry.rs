@@ -4,11 +4,12 @@ use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
 use aya_log_ebpf::debug;
 use sensor_common::{
     frame::Frame,
-    parse::{Link, find},
+    parse::{Link, Piece, find, find_then},
 };
 
 use crate::{
     account::{Outcome, account},
+    fragments,
     frame::{FirstBuffer, Inspected, WholeFrame},
     maps,
 };
@@ -39,7 +40,14 @@ pub fn inspect(ctx: XdpContext) -> u32 {
 #[inline(always)]
 fn run<F: Frame>(ctx: &XdpContext, frame: &F) -> u32 {
     let wire_len = frame.wire_len();
-    let outcome = account(|| find(frame, Link::Ethernet, maps::decapsulate()), wire_len);
+    let find = || {
+        find_then(frame, Link::Ethernet, maps::decapsulate(), |found| {
+            if found.piece != Piece::Whole {
+                found.attribute(fragments::ends(found));
+            }
+        })
+    };
+    let outcome = account(find, wire_len);
     // Off unless asked for at load; the verifier then removes it, and it costs nothing.
     match outcome {
         Outcome::Counted => {}

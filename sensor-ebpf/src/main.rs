@@ -13,6 +13,8 @@ mod account;
 #[cfg(target_arch = "bpf")]
 mod entry;
 #[cfg(target_arch = "bpf")]
+mod fragments;
+#[cfg(target_arch = "bpf")]
 mod frame;
 #[cfg(target_arch = "bpf")]
 mod maps;

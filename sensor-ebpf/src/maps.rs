@@ -5,10 +5,11 @@ use core::ptr;
 use aya_ebpf::{
     helpers::generated::bpf_get_smp_processor_id,
     macros::map,
-    maps::{Array, PerCpuHashMap},
+    maps::{Array, LruHashMap, PerCpuHashMap},
 };
 use sensor_common::{
     control::{Control, CpuState, GENERATIONS, Inspection},
+    fragment::{self, FirstFragment, FragmentKey},
     parse::Decapsulate,
     table::{BucketV4, BucketV6, Counters, OverflowKey},
 };
@@ -32,6 +33,10 @@ pub static USED_V6: Array<u64> = Array::with_max_entries(1, MAPPED);
 static OVERFLOW_0: PerCpuHashMap<OverflowKey, Counters> = PerCpuHashMap::with_max_entries(1, 0);
 #[map]
 static OVERFLOW_1: PerCpuHashMap<OverflowKey, Counters> = PerCpuHashMap::with_max_entries(1, 0);
+/// The least recently used are forgotten: that loses no count, only whose a fragment was.
+#[map]
+pub static FRAGMENTS: LruHashMap<FragmentKey, FirstFragment> =
+    LruHashMap::with_max_entries(fragment::CAPACITY, 0);
 #[map]
 static INSPECTION: Array<Inspection> = Array::with_max_entries(1, MAPPED);
 

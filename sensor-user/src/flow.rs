@@ -92,7 +92,7 @@ pub struct Flow {
     pub packets: u64,
     /// Bytes on the wire.
     pub bytes: u64,
-    /// What was seen.
+    /// What was seen; none of [`Marks::SEGMENT`] where only later fragments or ICMP errors were.
     pub marks: Marks,
     /// When the first frame of this drain was seen.
     pub first_seen: Timestamp,

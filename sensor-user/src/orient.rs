@@ -216,6 +216,8 @@ impl Orientation {
             self.sent(&forward, flow, Opening::New);
         } else if self.knows(&reverse, flow.first_seen) {
             self.answered(&reverse, flow, Opening::New);
+        } else if !flow.marks.has(Marks::SEGMENT) {
+            // Later fragments of a conversation that is forgotten.
         } else if !tcp {
             self.sent(&forward, flow, Opening::New);
         } else if !only_reset(flow.marks) {
@@ -467,7 +469,7 @@ fn shared_ports(flows: &[Flow]) -> SharedPorts {
     let mut ends: HashMap<_, u32, _> = HashMap::default();
     let mid_stream = flows
         .iter()
-        .filter(|flow| flow.packets > 0 && flow.id.protocol == Protocol::TCP)
+        .filter(|flow| flow.id.protocol == Protocol::TCP && flow.marks.has(Marks::SEGMENT))
         .filter(|flow| !flow.marks.has(Marks::SYN.with(Marks::SYN_ACK)));
     for flow in mid_stream {
         *ends.entry((flow.id.dst, flow.id.dst_port)).or_default() += 1;

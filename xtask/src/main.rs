@@ -6,8 +6,10 @@ mod build;
 mod demo;
 mod evaluate;
 mod exec;
+mod fuzz;
 mod lint;
 mod setup;
+mod soak;
 mod test;
 
 use std::process::ExitCode;
@@ -27,6 +29,10 @@ enum Task {
     Lint,
     /// Everything: set-up, lint, unit tests and, as root, the tests with the real kernel.
     Test(test::Options),
+    /// The comparison of the parsers with many more frames than in a test (as root).
+    Soak(soak::Options),
+    /// Fuzzes the parser and the reader of capture files (with a nightly compiler).
+    Fuzz(fuzz::Options),
     /// Measures the detectors on labelled captures: what they find, how soon, and what they call wrongly.
     Evaluate(evaluate::Options),
     /// Shows the sensor catching a BitTorrent client, in network namespaces of its own (as root).
@@ -49,6 +55,8 @@ fn run(task: Task) -> Result<()> {
         Task::Build(options) => build::run(&options),
         Task::Lint => lint::run(),
         Task::Test(options) => test::run(&options),
+        Task::Soak(options) => soak::run(&options),
+        Task::Fuzz(options) => fuzz::run(&options),
         Task::Evaluate(options) => evaluate::run(&options),
         Task::Demo(options) => demo::run(&options),
     }

@@ -25,6 +25,8 @@ const PROGRAMS: [(&str, &str); 8] = [
     ("chromedriver", "chromium-driver"),
 ];
 
+const FUZZ_VERSION: &str = "0.13.2";
+
 /// Everything that any task needs.
 pub fn everything() -> Result<()> {
     lints()?;
@@ -61,6 +63,20 @@ pub fn network() -> Result<()> {
 pub fn tests() -> Result<()> {
     programs(|_| true)?;
     prometheus()
+}
+
+/// What fuzzing needs: a nightly compiler for its sanitizers, and cargo-fuzz.
+pub fn fuzzer() -> Result<()> {
+    if output(Command::new("rustup").args(["run", "nightly", "rustc", "--version"])).is_none() {
+        exec(Command::new("rustup").args(["toolchain", "install", "nightly", "--profile", "minimal"]))
+            .context("fuzzing needs a nightly compiler")?;
+    }
+    if has("cargo-fuzz") {
+        return Ok(());
+    }
+    exec(
+        cargo().args(["install", "--locked", "cargo-fuzz", "--version", FUZZ_VERSION, "--root"]).arg(tools()),
+    )
 }
 
 fn programs(wanted: impl Fn(&str) -> bool) -> Result<()> {

@@ -7,6 +7,7 @@
 //! two pieces, and one that is filled in place is kept once.
 
 use crate::{
+    fragment::FragmentKey,
     packet::{Addresses, FlowKey, Marks, Packet},
     reason::Ignored,
     table::{KeyV4, KeyV6, OverflowKey},
@@ -111,6 +112,28 @@ impl Found {
     #[must_use]
     pub const fn is_quoted(&self) -> bool {
         self.marks.has(Marks::UNREACHABLE)
+    }
+
+    /// What this fragment has in common with the others of its datagram.
+    #[inline(always)]
+    #[must_use]
+    pub const fn fragment_key(&self) -> FragmentKey {
+        let Self { addresses, id, protocol, is_ipv6, .. } = *self;
+        let (protocol, family) = if is_ipv6 { (0, 6) } else { (protocol, 4) };
+        FragmentKey { addresses, id, protocol, family, reserved: [0; 2] }
+    }
+
+    /// Makes this later fragment a frame of the flow with these [`ends`](crate::fragment::FirstFragment::ends), if
+    /// there are any. It is no segment, so it opens nothing.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "the word is cut in pieces")]
+    pub const fn attribute(&mut self, ends: u64) {
+        if ends != 0 {
+            self.dst_port = ends as u16;
+            self.src_port = (ends >> 16) as u16;
+            self.protocol = (ends >> 32) as u8;
+            self.ignored = COUNTS;
+        }
     }
 
     /// The key of an IPv4 segment in the flow table.

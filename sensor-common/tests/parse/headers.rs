@@ -2,8 +2,9 @@
 
 use crate::frames::*;
 use sensor_common::{
+    fragment::{FirstFragment, MEMORY},
     frame::CapturedFrame,
-    packet::{FlowKey, Marks, SCTP, TCP, UDP, UDP_LITE},
+    packet::{FlowKey, Marks, Packet, SCTP, TCP, UDP, UDP_LITE},
     parse::{Decapsulate, Found, Link, Piece, explain, find},
     reason::Ignored::{self, *},
 };
@@ -405,4 +406,38 @@ fn a_trace_names_every_header_and_its_place() {
     assert_eq!(found.flow_key(), key4(TCP));
     let expected = ["0 Ethernet", "14 802.1Q tag", "18 IPv4", "38 UDP", "54 Ethernet", "68 IPv4", "88 TCP"];
     assert_eq!(steps, expected);
+}
+
+#[test]
+fn the_fragments_of_a_datagram_share_a_key_and_those_of_others_do_not() {
+    let options = extension(UDP, 0, &udp(b"data"));
+    let pairs = [
+        [
+            ethernet(IPV4, &ipv4_with(UDP, &[], 0x2000, &udp(b"data"))),
+            ethernet(IPV4, &ipv4_with(UDP, &[], 2, b"more")),
+        ],
+        // The fragment header names what comes next in the first fragment, here not yet the transport.
+        [
+            ethernet(IPV6, &ipv6(44, &fragment(60, 1, &options))),
+            ethernet(IPV6, &ipv6(44, &fragment(60, 3 << 3, b"more"))),
+        ],
+    ];
+    let pairs = pairs.map(|pair| pair.map(|bytes| found(Link::Ethernet, &bytes)));
+    for [first, later] in pairs {
+        assert_eq!((first.piece, later.piece), (Piece::First, Piece::Later));
+        assert_eq!(first.fragment_key(), later.fragment_key());
+        let remembered = FirstFragment::new(&first, 5);
+        let attributed = |after| {
+            let mut found = later;
+            found.attribute(remembered.ends(5 + after));
+            found
+        };
+        let packet = Packet { key: first.flow_key(), marks: Marks(0) };
+        assert_eq!(attributed(MEMORY).packet(), Ok(packet));
+        assert_eq!(attributed(MEMORY + 1), later);
+    }
+    let [[v4, _], [v6, _]] = pairs;
+    assert_ne!(v4.fragment_key(), v6.fragment_key());
+    let other = found(Link::Ethernet, &ethernet(IPV4, &ipv4_with(TCP, &[], 2, b"more")));
+    assert_ne!(v4.fragment_key(), other.fragment_key(), "another protocol counts its datagrams by itself");
 }

@@ -3,13 +3,15 @@
 //! Drains are cut where the live sensor would cut them: at whole periods of the wall clock. Where the
 //! capture is silent for long, the periods that no statistic can tell from each other are one drain.
 
+mod fragments;
 #[cfg(test)]
 mod tests;
 
 use std::time::Duration;
 
-use sensor_common::parse::{Decapsulate, find};
+use sensor_common::parse::{Decapsulate, Found, find_then};
 
+use self::fragments::FirstFragments;
 use super::{file::TimedFrame, merge::FlowSet};
 use crate::{
     clock::Timestamp,
@@ -28,6 +30,7 @@ pub struct Replay {
     silence: Duration,
     max_flows: usize,
     decapsulate: Decapsulate,
+    fragments: FirstFragments,
     flows: FlowSet,
     /// The drain that is being filled.
     drain: Drain,
@@ -56,6 +59,7 @@ impl Replay {
             silence: config.interval.saturating_mul(window),
             max_flows: MAX_FLOWS,
             decapsulate: config.decapsulate,
+            fragments: FirstFragments::default(),
             flows: FlowSet::default(),
             drain: Drain {
                 start: Timestamp::default(),
@@ -88,7 +92,8 @@ impl Replay {
         let time = self.advance(timed.time, feed)?;
         let counts = &mut self.drain.frames[0];
         counts.seen += 1;
-        let found = find(&timed.frame, timed.link, self.decapsulate);
+        let follow = |found: &mut Found| self.fragments.follow(found, time);
+        let found = find_then(&timed.frame, timed.link, self.decapsulate, follow);
         let (packets, bytes) = match found.ignored() {
             None => {
                 counts.counted += 1;

@@ -243,6 +243,16 @@ fn an_icmp_error_marks_what_it_quotes() {
 }
 
 #[test]
+fn later_fragments_open_nothing() {
+    let later = Flow { marks: Marks(0), ..udp(LOCAL, "203.0.113.9:51413", 500) };
+    let mut world = world();
+    assert!(world.drain(&[later]).is_empty());
+    world.drain(&[udp(LOCAL, "203.0.113.9:51413", 600)]);
+    let answer = Flow { marks: Marks(0), ..udp("203.0.113.9:51413", LOCAL, 700) };
+    assert_eq!(world.drain(&[later, answer]), ["Answered 10.0.0.5 > 203.0.113.9:51413"]);
+}
+
+#[test]
 fn a_peer_is_new_once_in_ten_silent_minutes_in_either_direction() {
     let mut world = world();
     let is_new = |shown: &[String]| shown[0].ends_with("new peer");

@@ -186,6 +186,20 @@ pub fn vxlan(frame: &[u8]) -> Vec<u8> {
     packet(ends[0], ends[1], 17, &[&headers, frame].concat())
 }
 
+/// Two Ethernet frames with the first and the last fragment of the UDP datagram with this number.
+pub fn fragments(src: &str, dst: &str, id: u16) -> [Vec<u8>; 2] {
+    const MORE: u8 = 0x20;
+    let mut first = udp(src, dst);
+    let mut last = first.clone();
+    for frame in [&mut first, &mut last] {
+        frame[18..20].copy_from_slice(&id.to_be_bytes());
+    }
+    first[20] = MORE;
+    // Eight bytes behind the first fragment's eight.
+    last[21] = 1;
+    [first, last]
+}
+
 /// An Ethernet frame with an IPv4 packet.
 fn packet(src: Ipv4Addr, dst: Ipv4Addr, protocol: u8, payload: &[u8]) -> Vec<u8> {
     let [high, low] = u16::try_from(20 + payload.len()).unwrap().to_be_bytes();

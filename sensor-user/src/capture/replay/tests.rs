@@ -11,7 +11,7 @@ use sensor_common::{
 };
 
 use super::*;
-use crate::capture::file::builder::{arp, tcp, udp, unreachable, vxlan};
+use crate::capture::file::builder::{arp, fragments, tcp, udp, unreachable, vxlan};
 
 const SECOND: u64 = 1_000_000_000;
 /// A whole number of intervals after the epoch.
@@ -120,6 +120,59 @@ fn an_icmp_error_marks_the_flow_that_it_quotes_and_is_no_frame_of_it() {
     assert_eq!((alone.id, alone.src_port, alone.packets, alone.bytes), (known.id, known.src_port, 0, 0));
     assert_eq!((alone.marks, alone.first_seen), (Marks::UNREACHABLE, Timestamp(START + SECOND)));
     assert!(drains.iter().all(|drain| drain.frames[0].ignored[Ignored::NotL4 as usize] == 1), "{drains:?}");
+}
+
+/// Frames counted and fragments ignored, of all drains.
+fn fragments_counted(frames: &[(u64, Vec<u8>)]) -> (u64, u64) {
+    let drains = drains(&Config::default(), frames);
+    check_laws(&drains, frames.len());
+    let counts =
+        |drain: &Drain| (drain.frames[0].counted, drain.frames[0].ignored[Ignored::Fragment as usize]);
+    drains.iter().map(counts).fold((0, 0), |(a, b), (c, d)| (a + c, b + d))
+}
+
+#[test]
+fn later_fragments_belong_to_the_flow_of_their_first() {
+    let [first, later] = fragments("10.0.0.1:1", "192.0.2.1:2", 7);
+    let length = first.len() + later.len();
+    let together = [(START, first.clone()), (START + 1, later.clone())];
+    let together = drains(&Config::default(), &together);
+    let [flow] = together[0].flows[..] else { panic!("{together:?} must hold one flow") };
+    assert_eq!((flow.id.dst_port, flow.src_port, flow.packets, flow.bytes), (2, 1, 2, length as u64));
+    assert_eq!(flow.marks, Marks::OTHER);
+    let apart = drains(&Config::default(), &[(START, first), (START + 30 * SECOND, later)]);
+    let alone = apart.last().and_then(|drain| drain.flows.first()).expect("the later one must be in a flow");
+    assert_eq!((alone.id, alone.packets, alone.marks), (flow.id, 1, Marks(0)));
+}
+
+#[test]
+fn a_later_fragment_is_ignored_where_its_first_was_not_seen_shortly_before() {
+    let [first, later] = fragments("10.0.0.1:1", "192.0.2.1:2", 7);
+    let [_, of_another] = fragments("10.0.0.1:1", "192.0.2.1:2", 8);
+    let (after, too_late) = (START + 1, START + 30 * SECOND + 1);
+    assert_eq!(
+        fragments_counted(&[(START, later.clone()), (after, first.clone())]),
+        (1, 1),
+        "it came before"
+    );
+    assert_eq!(fragments_counted(&[(START, first.clone()), (after, of_another)]), (1, 1), "another datagram");
+    assert_eq!(fragments_counted(&[(START, first), (too_late, later)]), (1, 1), "too late");
+}
+
+#[test]
+fn the_memory_of_first_fragments_is_bounded() {
+    let capacity = u16::try_from(sensor_common::fragment::CAPACITY).unwrap();
+    let datagrams =
+        |range: std::ops::RangeInclusive<u16>| range.map(|id| fragments("10.0.0.1:1", "192.0.2.1:2", id));
+    let firsts = datagrams(0..=capacity).map(|[first, _]| first);
+    let laters = datagrams(0..=capacity).map(|[_, later]| later);
+    let frames: Vec<_> = firsts.chain(laters).map(|frame| (START, frame)).collect();
+    let (firsts, laters) = (u64::from(capacity) + 1, u64::from(capacity));
+    assert_eq!(
+        fragments_counted(&frames),
+        (firsts + laters, 1),
+        "the oldest must be forgotten, and no other"
+    );
 }
 
 #[test]

@@ -1,0 +1,41 @@
+//! `cargo xtask fuzz`: feeds what comes from strangers (frames and capture files) with damaged input.
+
+use std::{fs, path::Path, process::Command};
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use crate::{
+    exec::{exec, path, root, target},
+    setup,
+};
+
+/// Where each target is, and its name.
+const TARGETS: [(&str, &str); 2] = [("sensor-common/fuzz", "parse"), ("sensor-user/fuzz", "capture")];
+
+/// How long to fuzz.
+#[derive(Args)]
+pub struct Options {
+    /// Seconds for each target.
+    #[arg(default_value_t = 600)]
+    seconds: u64,
+}
+
+/// Runs every target; ends at the first input that crashes one, which is then in its `artifacts`.
+pub fn run(options: &Options) -> Result<()> {
+    setup::fuzzer()?;
+    TARGETS.into_iter().try_for_each(|(folder, name)| fuzz(folder, name, options.seconds))
+}
+
+/// New inputs go to the target directory; the seeds that are in the repository are only read.
+fn fuzz(folder: &str, name: &str, seconds: u64) -> Result<()> {
+    let folder = Path::new(folder);
+    let corpus = target().join("fuzz").join(name);
+    fs::create_dir_all(&corpus).with_context(|| format!("cannot make {}", corpus.display()))?;
+    let mut command = Command::new("rustup");
+    command.args(["run", "nightly", "cargo", "fuzz", "run", name, "--fuzz-dir"]).arg(folder);
+    command.arg(&corpus).arg(folder.join("seeds").join(name));
+    command.args(["--", &format!("-max_total_time={seconds}"), "-print_final_stats=1"]);
+    // The kernel program is not what is fuzzed.
+    exec(command.env("PATH", path()).env("SENSOR_EBPF_SKIP", "1").current_dir(root()))
+}
