@@ -25,6 +25,7 @@ pub mod process;
 
 pub mod http;
 
+pub mod paging;
 pub mod prometheus;
 
 pub mod browser;

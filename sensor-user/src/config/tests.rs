@@ -160,6 +160,18 @@ fn a_refusal_names_key_value_and_remedy() {
             "listen: \"localhost\" is no address to listen on: \
              write one with its port, such as 127.0.0.1:19810 or [::1]:19810",
         ),
+        ("\nwindow: few", "line 2 (`window: few`): the value does not fit the type u64"),
+        ("ignored_ports: [70000]", "line 1 (`ignored_ports: [70000]`): the value does not fit the type u16"),
+        ("promiscuous: maybe", "line 1 (`promiscuous: maybe`): neither true nor false"),
+    ];
+    for (yaml, message) in cases {
+        assert_eq!(refusal(yaml), message, "{yaml}");
+    }
+}
+
+#[test]
+fn what_is_refused_of_notifications_names_key_value_and_remedy() {
+    let cases = [
         (
             "notify: {alertmanager: ['https://am:9093']}",
             "notify.alertmanager: \"https://am:9093\" asks for TLS, which the sensor leaves to a proxy: \
@@ -195,9 +207,6 @@ fn a_refusal_names_key_value_and_remedy() {
             "suppress: [{source: 10.0.0.1, until: '2027-01-01T00:00:00Z', reason: ' '}]",
             "suppress.reason: \" \" says nothing: write why, for whoever wonders later",
         ),
-        ("\nwindow: few", "line 2 (`window: few`): the value does not fit the type u64"),
-        ("ignored_ports: [70000]", "line 1 (`ignored_ports: [70000]`): the value does not fit the type u16"),
-        ("promiscuous: maybe", "line 1 (`promiscuous: maybe`): neither true nor false"),
     ];
     for (yaml, message) in cases {
         assert_eq!(refusal(yaml), message, "{yaml}");
