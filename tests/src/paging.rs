@@ -47,7 +47,10 @@ impl Alertmanager {
         let shipped = workspace().join("dashboards/alertmanager.yml");
         let text =
             fs::read_to_string(&shipped).with_context(|| format!("cannot read {}", shipped.display()))?;
-        let text = hasten(&text, &[("group_wait: 5s", "group_wait: 1s"), ("group_interval: 1m", "group_interval: 1s")])?;
+        let text = hasten(
+            &text,
+            &[("group_wait: 5s", "group_wait: 1s"), ("group_interval: 1m", "group_interval: 1s")],
+        )?;
         let config = directory.path().join("alertmanager.yml");
         fs::write(&config, text).with_context(|| format!("cannot write {}", config.display()))?;
         let mut command = Command::new("prometheus-alertmanager");
@@ -96,7 +99,8 @@ impl Pager {
             kept.lock().unwrap_or_else(PoisonError::into_inner).push((path, page));
         });
         let service = Service::start(namespace, move || async move {
-            let listener = TcpListener::bind(PAGER).await.with_context(|| format!("cannot listen on {PAGER}"))?;
+            let listener =
+                TcpListener::bind(PAGER).await.with_context(|| format!("cannot listen on {PAGER}"))?;
             detach(async move {
                 while let Ok((stream, _)) = listener.accept().await {
                     let take = Arc::clone(&take);

@@ -29,9 +29,7 @@ const TO_END: Duration = Duration::from_secs(240);
 /// Alerts of `pages` from Alertmanager that are about the client, in `state`.
 fn alerts<'a>(pages: &'a [Value], state: &str) -> Vec<&'a Value> {
     let of_page = |page: &'a Value| page["alerts"].as_array().into_iter().flatten();
-    let is_it = |alert: &&Value| {
-        alert["status"] == state && alert["labels"]["source"] == CLIENT.to_string()
-    };
+    let is_it = |alert: &&Value| alert["status"] == state && alert["labels"]["source"] == CLIENT.to_string();
     pages.iter().flat_map(of_page).filter(is_it).collect()
 }
 
@@ -75,7 +73,8 @@ fn a_torrent_pages_with_its_numbers_by_every_way_and_the_page_ends_after_it() ->
         let pages = wait_for("page by every way", TO_PAGE, || {
             let pages = pager.pages("/page");
             // One for the labels of Prometheus, one for the sensor's own.
-            let by_prometheus = alerts(&pages, "firing").iter().any(|alert| alert["labels"]["job"] == "flowsensor");
+            let by_prometheus =
+                alerts(&pages, "firing").iter().any(|alert| alert["labels"]["job"] == "flowsensor");
             let by_sensor = alerts(&pages, "firing").iter().any(|alert| alert["labels"]["job"].is_null());
             let direct = pager.pages("/direct");
             ensure!(

@@ -8,6 +8,7 @@ mod evaluate;
 mod exec;
 mod lint;
 mod setup;
+mod stack;
 mod test;
 
 use std::process::ExitCode;
@@ -31,6 +32,8 @@ enum Task {
     Evaluate(evaluate::Options),
     /// Shows the sensor catching a BitTorrent client, in network namespaces of its own (as root).
     Demo(demo::Options),
+    /// Runs the sensor with a real Prometheus, Alertmanager and pager, for a person to look at (as root).
+    Stack,
 }
 
 fn main() -> ExitCode {
@@ -51,5 +54,6 @@ fn run(task: Task) -> Result<()> {
         Task::Test(options) => test::run(&options),
         Task::Evaluate(options) => evaluate::run(&options),
         Task::Demo(options) => demo::run(&options),
+        Task::Stack => stack::run(),
     }
 }

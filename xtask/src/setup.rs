@@ -72,7 +72,7 @@ fn programs(wanted: impl Fn(&str) -> bool) -> Result<()> {
 
 /// Prometheus, Alertmanager and their checkers. Their packages would start servers, so only the programs are taken
 /// out of them.
-fn prometheus() -> Result<()> {
+pub fn prometheus() -> Result<()> {
     programs_of("prometheus", &["promtool", "prometheus"])?;
     programs_of("prometheus-alertmanager", &["amtool", "prometheus-alertmanager"])?;
     alertmanager_template()
