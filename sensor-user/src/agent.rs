@@ -21,6 +21,7 @@ use crate::{
     orient::MemoryUse,
     output::{
         alert_log::AlertLog,
+        notify::Notifier,
         publish::Publisher,
         snapshot::{InterfaceReading, InterfaceStatus, SnapshotBuilder},
     },
@@ -36,6 +37,9 @@ const EARLY_DRAIN: f64 = 0.5;
 
 /// How long the alert log may take to write what waits when the agent ends.
 const LOG_STOP: Duration = Duration::from_secs(2);
+
+/// How long posting may take when the agent ends.
+const NOTIFY_STOP: Duration = Duration::from_secs(2);
 
 /// What the agent is told while it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +65,7 @@ pub struct Agent {
     builder: SnapshotBuilder,
     publisher: Publisher,
     alert_log: Option<AlertLog>,
+    notifier: Option<Notifier>,
     tracked: usize,
     /// What was said of the mirror in the log.
     diagnoses: Vec<Diagnosis>,
@@ -75,6 +80,7 @@ impl Agent {
         builder: SnapshotBuilder,
         publisher: Publisher,
         alert_log: Option<AlertLog>,
+        notifier: Option<Notifier>,
     ) -> Self {
         let (mut pipeline, tracked) = (Pipeline::new(config), config.capacity.sources);
         if let Some(mtu) = live.largest_mtu() {
@@ -93,6 +99,7 @@ impl Agent {
             builder,
             publisher,
             alert_log,
+            notifier,
             tracked,
             diagnoses: Vec::new(),
         }
@@ -138,14 +145,17 @@ impl Agent {
     }
 
     fn stop(self) -> Result<(), LiveError> {
-        let Self { live, mut pipeline, mut builder, publisher, alert_log, .. } = self;
+        let Self { live, mut pipeline, mut builder, publisher, alert_log, mut notifier, .. } = self;
         let drain = live.close()?;
         builder.drain(&drain);
         let mut report = pipeline.feed(&drain);
         let last = pipeline.finish();
         report.intervals.extend(last.intervals);
         report.alerts.extend(last.alerts);
-        hand_on(report, &mut builder, alert_log.as_ref());
+        hand_on(report, &mut builder, alert_log.as_ref(), notifier.as_mut());
+        if let Some(notifier) = notifier {
+            builder.notifications(notifier.close(NOTIFY_STOP));
+        }
         if let Some(log) = alert_log {
             builder.alert_log(log.close(LOG_STOP));
         }
@@ -171,10 +181,14 @@ impl Agent {
             );
         }
         let report = self.pipeline.feed(drain);
-        hand_on(report, &mut self.builder, self.alert_log.as_ref());
+        hand_on(report, &mut self.builder, self.alert_log.as_ref(), self.notifier.as_mut());
         self.builder.observe(self.pipeline.observations());
         self.builder.mirror(self.pipeline.diagnoses());
-        self.log_mirror();
+        self.tell_mirror(drain.end);
+        if let Some(notifier) = &mut self.notifier {
+            notifier.advance(drain.end);
+            self.builder.notifications(notifier.status());
+        }
         if let Some(log) = &self.alert_log {
             self.builder.alert_log(log.status());
         }
@@ -183,19 +197,29 @@ impl Agent {
     }
 
     /// Says what has become wrong with the mirror, and what is right again.
-    fn log_mirror(&mut self) {
+    fn tell_mirror(&mut self, end: Timestamp) {
         let now = self.pipeline.diagnoses();
         let is_same = |a: &Diagnosis, b: &Diagnosis| a.problem == b.problem && a.interface == b.interface;
         let names = self.live.names();
         let name = |diagnosis: &Diagnosis| {
             let interface = diagnosis.interface.and_then(|index| names.get(index));
-            interface.map_or(String::new(), |name| format!("{name}: "))
+            interface.copied()
+        };
+        let prefix =
+            |diagnosis: &Diagnosis| name(diagnosis).map_or(String::new(), |name| format!("{name}: "));
+        let notify = |diagnosis: &Diagnosis, state| {
+            if let Some(notifier) = &self.notifier {
+                notifier.mirror(diagnosis, name(diagnosis), state, end);
+            }
         };
         for new in now.iter().filter(|new| !self.diagnoses.iter().any(|old| is_same(old, new))) {
-            tracing::warn!("{}the mirror is wrong ({}): {new}", name(new), new.problem.name());
+            tracing::warn!("{}the mirror is wrong ({}): {new}", prefix(new), new.problem.name());
+            notify(new, AlertState::Firing);
         }
         for old in self.diagnoses.iter().filter(|old| !now.iter().any(|new| is_same(old, new))) {
-            tracing::info!("{}the mirror is no longer {}", name(old), old.problem.name().replace('_', " "));
+            let problem = old.problem.name();
+            tracing::info!("{}the mirror is well again ({problem})", prefix(old));
+            notify(old, AlertState::Resolved);
         }
         now.clone_into(&mut self.diagnoses);
     }
@@ -208,12 +232,20 @@ impl Agent {
 }
 
 /// Hands a report to the outputs.
-fn hand_on(report: Report, builder: &mut SnapshotBuilder, alert_log: Option<&AlertLog>) {
+fn hand_on(
+    report: Report,
+    builder: &mut SnapshotBuilder,
+    alert_log: Option<&AlertLog>,
+    mut notifier: Option<&mut Notifier>,
+) {
     let Report { intervals, alerts, steps: _ } = report;
     for alert in &alerts {
         log(alert);
         if let Some(alert_log) = alert_log {
             alert_log.append(alert);
+        }
+        if let Some(notifier) = &mut notifier {
+            notifier.alert(alert);
         }
         builder.alert(alert);
     }
@@ -238,6 +270,9 @@ fn log(alert: &Alert) {
     let finding = &alert.finding;
     let (kind, source, summary) = (finding.kind.name(), finding.source, &finding.summary);
     match finding.state {
+        AlertState::Firing if alert.suppressed.is_some() => {
+            tracing::info!("{kind} alert for {source}, which is suppressed: {summary}");
+        }
         AlertState::Firing => tracing::warn!("{kind} alert for {source}: {summary}"),
         AlertState::Resolved => tracing::info!("{kind} alert for {source} is over: {summary}"),
     }

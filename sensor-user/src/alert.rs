@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::clock::Timestamp;
+use crate::{clock::Timestamp, suppress::Suppressed};
 
 /// What an alert says of its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,6 +26,15 @@ impl AlertKind {
             Self::Torrent => "torrent",
             Self::Scan => "scan",
             Self::Fanout => "fanout",
+        }
+    }
+
+    /// How urgent it is: `critical` pages, `info` is for dashboards and hunting.
+    #[must_use]
+    pub const fn severity(self) -> &'static str {
+        match self {
+            Self::Torrent | Self::Scan => "critical",
+            Self::Fanout => "info",
         }
     }
 }
@@ -76,4 +85,6 @@ pub struct Alert {
     pub finding: Finding,
     /// Coverage of the drains it rests on, 0 to 1.
     pub coverage: f64,
+    /// That it is not to be posted, and why.
+    pub suppressed: Option<Suppressed>,
 }

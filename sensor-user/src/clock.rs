@@ -110,6 +110,12 @@ impl LiveClock {
     }
 }
 
+/// The wall clock, for what is told to other machines: what happens here is timed by [`LiveClock`].
+#[must_use]
+pub fn wall_clock() -> Timestamp {
+    Timestamp(read(ClockId::CLOCK_REALTIME))
+}
+
 fn read(clock: ClockId) -> u64 {
     let time = clock.now().map(Duration::from).unwrap_or_default();
     nanoseconds(time)

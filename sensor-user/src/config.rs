@@ -1,17 +1,20 @@
 //! The effective configuration: defaults, the file, the command line, validated once at the edge.
 
+mod endpoint;
+mod notify;
 mod settings;
 #[cfg(test)]
 mod tests;
 mod validate;
 
-pub use settings::{CapacitySettings, DetectSettings, Settings};
+pub use endpoint::Endpoint;
+pub use settings::{CapacitySettings, DetectSettings, NotifySettings, Settings, SuppressSettings};
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use sensor_common::parse::Decapsulate;
 
-use crate::{detect::settings::Sensitivity, networks::LocalNetworks};
+use crate::{detect::settings::Sensitivity, networks::LocalNetworks, suppress::Suppression};
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +81,30 @@ pub struct Config {
     pub ignored_ports: Vec<u16>,
     /// How much evidence an alert needs.
     pub sensitivity: Sensitivity,
+    /// Where alerts are posted to.
+    pub notify: Notify,
+    /// Alerts that are not posted.
+    pub suppress: Vec<Suppression>,
+}
+
+/// Where alerts are posted to, and what is said there of this sensor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notify {
+    /// Alertmanagers, by the URL under which they serve `/api/v2`.
+    pub alertmanager: Vec<Endpoint>,
+    /// Receivers of one JSON object for each alert that begins or ends.
+    pub webhook: Vec<Endpoint>,
+    /// URL of this sensor's page as whoever reads an alert can reach it; none takes the address that it listens on.
+    pub page: Option<String>,
+    /// What links to the runbook begin with.
+    pub runbook: String,
+}
+
+impl Default for Notify {
+    fn default() -> Self {
+        let runbook = "docs/runbook.md".to_owned();
+        Self { alertmanager: Vec::new(), webhook: Vec::new(), page: None, runbook }
+    }
 }
 
 /// Bounds on memory, in entries.
@@ -139,6 +166,8 @@ impl Default for Config {
             alert_log: None,
             ignored_ports: Vec::new(),
             sensitivity: Sensitivity::Normal,
+            notify: Notify::default(),
+            suppress: Vec::new(),
         }
     }
 }

@@ -23,6 +23,7 @@ pub mod sources;
 
 pub mod alert;
 pub mod detect;
+pub mod suppress;
 
 pub mod pipeline;
 

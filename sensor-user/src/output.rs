@@ -22,6 +22,7 @@ mod worker;
 pub mod alert_log;
 pub mod http;
 pub mod live_table;
+pub mod notify;
 
 #[cfg(test)]
 mod fixture;

@@ -13,6 +13,7 @@ use crate::{
     observation::Observation,
     orient::{MemoryUse, Orientation},
     sources::Sources,
+    suppress::{Suppression, suppressed},
 };
 
 /// How far back the coverage of an alert looks: the evidence of the slowest rule is older, but what matters to the
@@ -37,6 +38,7 @@ pub struct Pipeline {
     sources: Sources,
     detectors: Detectors,
     mirror: Mirror,
+    suppress: Vec<Suppression>,
     coverage: Coverage,
     current: Option<Current>,
 }
@@ -66,6 +68,7 @@ impl Pipeline {
             sources: Sources::new(config),
             detectors: Detectors::new(&settings),
             mirror: Mirror::default(),
+            suppress: config.suppress.clone(),
             coverage: Coverage::default(),
             current: None,
         }
@@ -176,7 +179,10 @@ impl Pipeline {
 
     fn report(&self, findings: Vec<Finding>, report: &mut Report) {
         let coverage = self.coverage.ratio();
-        report.alerts.extend(findings.into_iter().map(|finding| Alert { finding, coverage }));
+        report.alerts.extend(findings.into_iter().map(|finding| {
+            let suppressed = suppressed(&self.suppress, &finding);
+            Alert { finding, coverage, suppressed }
+        }));
     }
 }
 

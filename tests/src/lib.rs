@@ -14,6 +14,8 @@ pub mod sender;
 
 pub mod player;
 
+pub mod stage;
+
 pub mod service;
 
 pub mod browsing;
@@ -24,7 +26,9 @@ pub mod client;
 pub mod process;
 
 pub mod http;
+pub mod relay;
 
+pub mod paging;
 pub mod prometheus;
 
 pub mod browser;

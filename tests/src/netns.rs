@@ -70,12 +70,17 @@ impl Namespace {
         .with_context(|| format!("in namespace {}", self.name))
     }
 
+    /// Another handle to the same namespace.
+    pub fn handle(&self) -> Result<Self> {
+        Ok(Self { name: self.name, net: self.net.try_clone().context("cannot copy a descriptor")? })
+    }
+
     /// Starts a thread inside the namespace that lives on by itself.
     pub fn thread<T: Send + 'static>(
         &self,
         task: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<JoinHandle<Result<T>>> {
-        let own = Self { name: self.name, net: self.net.try_clone().context("cannot copy a descriptor")? };
+        let own = self.handle()?;
         Ok(thread::spawn(move || {
             own.enter()?;
             task()

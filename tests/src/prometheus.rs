@@ -16,12 +16,13 @@ use tempfile::TempDir;
 use crate::{
     http,
     netns::Namespace,
+    paging::hasten,
     process::{Process, wait_for},
-    sensor,
+    sensor::{self, workspace},
 };
 
 /// Where it listens.
-const ADDRESS: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 19090));
+pub const ADDRESS: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 19090));
 /// The name that it scrapes the sensor under.
 const JOB: &str = "flowsensor";
 /// How long it may take to be ready: it reads its own database first.
@@ -51,6 +52,30 @@ impl<'a> Prometheus<'a> {
             sensor::ADDRESS
         );
         fs::write(&config, text).with_context(|| format!("cannot write {}", config.display()))?;
+        Self::launch(namespace, directory)
+    }
+
+    /// Starts it with the project's own `dashboards/prometheus.yml` and rules, in a hurry: it scrapes and evaluates
+    /// every second.
+    pub fn alerting(namespace: &'a Namespace) -> Result<Self> {
+        let directory = tempfile::tempdir().context("cannot make a temporary directory")?;
+        let shipped = workspace().join("dashboards");
+        for name in ["prometheus.yml", "rules.yml", "alerts.yml"] {
+            let path = shipped.join(name);
+            let mut text =
+                fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            if name == "prometheus.yml" {
+                text = hasten(&text, &[("_interval: 10s", "_interval: 1s")])?;
+            }
+            let copy = directory.path().join(name);
+            fs::write(&copy, text).with_context(|| format!("cannot write {}", copy.display()))?;
+        }
+        Self::launch(namespace, directory)
+    }
+
+    /// Starts it with the configuration and the database in `directory`.
+    fn launch(namespace: &'a Namespace, directory: TempDir) -> Result<Self> {
+        let (config, data) = (directory.path().join("prometheus.yml"), directory.path().join("data"));
         let mut command = Command::new("prometheus");
         command.arg(format!("--config.file={}", config.display()));
         command.arg(format!("--storage.tsdb.path={}", data.display()));

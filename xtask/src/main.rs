@@ -10,6 +10,7 @@ mod fuzz;
 mod lint;
 mod setup;
 mod soak;
+mod stack;
 mod test;
 
 use std::process::ExitCode;
@@ -37,6 +38,8 @@ enum Task {
     Evaluate(evaluate::Options),
     /// Shows the sensor catching a BitTorrent client, in network namespaces of its own (as root).
     Demo(demo::Options),
+    /// Runs the sensor with a real Prometheus, Alertmanager and pager, for a person to look at (as root).
+    Stack,
 }
 
 fn main() -> ExitCode {
@@ -59,5 +62,6 @@ fn run(task: Task) -> Result<()> {
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Evaluate(options) => evaluate::run(&options),
         Task::Demo(options) => demo::run(&options),
+        Task::Stack => stack::run(),
     }
 }

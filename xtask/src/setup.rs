@@ -7,11 +7,11 @@
 mod apt;
 mod ebpf;
 
-use std::process::Command;
+use std::{path::Path, process::Command};
 
 use anyhow::{Context, Result, bail};
 
-use crate::exec::{cargo, exec, has, output, path, tools};
+use crate::exec::{cargo, exec, has, is_root, output, path, tools};
 
 /// Programs that the tests with the real kernel and the demo run, with their Debian packages.
 const PROGRAMS: [(&str, &str); 8] = [
@@ -86,21 +86,50 @@ fn programs(wanted: impl Fn(&str) -> bool) -> Result<()> {
     apt::install(&packages)
 }
 
-/// Prometheus and its checker. Their package would start a server, so only the programs are taken out of it.
-fn prometheus() -> Result<()> {
-    let missing: Vec<_> = ["promtool", "prometheus"].into_iter().filter(|program| !has(program)).collect();
+/// Prometheus, Alertmanager and their checkers. Their packages would start servers, so only the programs are taken
+/// out of them.
+pub fn prometheus() -> Result<()> {
+    programs_of("prometheus", &["promtool", "prometheus"])?;
+    programs_of("prometheus-alertmanager", &["amtool", "prometheus-alertmanager"])?;
+    alertmanager_template()
+}
+
+/// Takes those of `programs` that are missing out of `package`.
+fn programs_of(package: &str, programs: &[&'static str]) -> Result<()> {
+    let missing: Vec<_> = programs.iter().filter(|program| !has(program)).collect();
     if missing.is_empty() {
         return Ok(());
     }
-    let archive = apt::download("prometheus")?;
-    let script = "archive=$0 directory=$1; shift; dpkg-deb --fsys-tarfile \"$archive\" | \
-                  tar --extract --directory \"$directory\" --strip-components 2 \"$@\"";
-    let members = missing.iter().map(|program| format!("./usr/bin/{program}"));
-    let mut command = Command::new("sh");
-    command.args(["-ec", script]).arg(&archive).arg(tools()).args(members).env("PATH", path());
-    exec(&mut command)?;
+    let archive = apt::download(package)?;
+    let members: Vec<_> = missing.iter().map(|program| format!("./usr/bin/{program}")).collect();
+    extract(&archive, &tools(), 2, &members)?;
     if let Some(program) = missing.into_iter().find(|program| !has(program)) {
         bail!("{} holds no {program}", archive.display());
     }
-    std::fs::remove_file(&archive).with_context(|| format!("cannot remove {}", archive.display()))
+    remove(&archive)
+}
+
+/// The one file that Debian's Alertmanager needs beside itself: it ends at once where this is missing, and the path is
+/// compiled into it.
+fn alertmanager_template() -> Result<()> {
+    const DIRECTORY: &str = "/usr/share/prometheus/alertmanager";
+    if Path::new(DIRECTORY).join("default.tmpl").is_file() || !is_root() {
+        return Ok(());
+    }
+    let archive = apt::download("prometheus-alertmanager")?;
+    extract(&archive, Path::new("/"), 0, &[format!(".{DIRECTORY}")])?;
+    remove(&archive)
+}
+
+/// Extracts `members` of a Debian package into `directory`, without the first `strip` parts of their paths.
+fn extract(archive: &Path, directory: &Path, strip: u8, members: &[String]) -> Result<()> {
+    let script = "archive=$0 directory=$1 strip=$2; shift 2; dpkg-deb --fsys-tarfile \"$archive\" | \
+                  tar --extract --directory \"$directory\" --strip-components \"$strip\" \"$@\"";
+    let mut command = Command::new("sh");
+    command.args(["-ec", script]).arg(archive).arg(directory).arg(strip.to_string());
+    exec(command.args(members).env("PATH", path()))
+}
+
+fn remove(archive: &Path) -> Result<()> {
+    std::fs::remove_file(archive).with_context(|| format!("cannot remove {}", archive.display()))
 }

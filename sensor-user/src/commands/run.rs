@@ -16,6 +16,7 @@ use crate::{
         alert_log::{AlertLog, Patience},
         http::{Limits, Routes, Server},
         live_table::{LiveView, LogPane},
+        notify::{self, Notifier},
         publish,
         snapshot::{Build, SnapshotBuilder},
     },
@@ -46,19 +47,23 @@ pub fn run(config: &Config, log: LogPane) -> anyhow::Result<()> {
         version: env!("CARGO_PKG_VERSION"),
         revision: option_env!("FLOW_SENSOR_REVISION").unwrap_or("unknown"),
     };
-    let builder = SnapshotBuilder::new(build, &config.interfaces, config.max_sources);
+    let mut builder = SnapshotBuilder::new(build, &config.interfaces, config.max_sources);
+    builder.suppressions(&config.suppress);
     let (publisher, reader) = publish::channel(builder.snapshot());
     let stalled_after = config.drain.saturating_mul(STALLED_PERIODS);
     let alert_log =
         config.alert_log.as_deref().map(|path| AlertLog::open(path, Patience::default())).transpose()?;
     let server = Server::start(config.listen, Routes::new(reader.clone(), stalled_after), Limits::default())?;
+    let page = format!("http://{}/", server.address());
+    let notifier = Notifier::start(&config.notify, &page, notify::Patience::default())?;
     let live = Live::open(config)?;
-    tracing::info!("metrics and page on http://{}/", server.address());
+    tracing::info!("metrics and page on {page}");
 
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting tokio")?;
     let view = LiveView::start(reader, log).context("starting the live view")?;
-    let outcome = runtime.block_on(supervise(Agent::new(config, live, builder, publisher, alert_log)));
+    let outcome =
+        runtime.block_on(supervise(Agent::new(config, live, builder, publisher, alert_log, notifier)));
     view.stop(VIEW_STOP);
     server.stop(HTTP_STOP);
     outcome

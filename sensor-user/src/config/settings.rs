@@ -60,6 +60,45 @@ pub struct Settings {
     /// The detectors.
     #[serde(skip_serializing_if = "DetectSettings::is_silent")]
     pub detect: DetectSettings,
+    /// Where alerts are posted to.
+    #[serde(skip_serializing_if = "NotifySettings::is_silent")]
+    pub notify: NotifySettings,
+    /// Alerts that are not posted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub suppress: Option<Vec<SuppressSettings>>,
+}
+
+/// What was said of [`Notify`](super::Notify).
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NotifySettings {
+    /// URLs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alertmanager: Option<Vec<String>>,
+    /// URLs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<Vec<String>>,
+    /// A URL.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub page: Option<String>,
+    /// A URL or a path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runbook: Option<String>,
+}
+
+/// One entry of `suppress`.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct SuppressSettings {
+    /// An address or a CIDR.
+    pub source: String,
+    /// A kind of alert; none for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// A time in the form of RFC 3339.
+    pub until: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// What was said of the detectors.
@@ -127,6 +166,8 @@ impl Settings {
             alert_log,
             ignored_ports,
             detect,
+            notify,
+            suppress,
         } = later;
         Self {
             interfaces: interfaces.or(self.interfaces),
@@ -145,6 +186,8 @@ impl Settings {
             alert_log: alert_log.or(self.alert_log),
             ignored_ports: ignored_ports.or(self.ignored_ports),
             detect: self.detect.overridden_by(detect),
+            notify: self.notify.overridden_by(notify),
+            suppress: suppress.or(self.suppress),
         }
     }
 
@@ -158,6 +201,22 @@ impl DetectSettings {
     fn overridden_by(self, later: Self) -> Self {
         let Self { sensitivity } = later;
         Self { sensitivity: sensitivity.or(self.sensitivity) }
+    }
+
+    fn is_silent(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl NotifySettings {
+    fn overridden_by(self, later: Self) -> Self {
+        let Self { alertmanager, webhook, page, runbook } = later;
+        Self {
+            alertmanager: alertmanager.or(self.alertmanager),
+            webhook: webhook.or(self.webhook),
+            page: page.or(self.page),
+            runbook: runbook.or(self.runbook),
+        }
     }
 
     fn is_silent(&self) -> bool {

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use proptest::prelude::*;
 
 use super::*;
+use crate::{alert::AlertKind, clock::Timestamp};
 
 fn config(yaml: &str) -> Result<Config, ConfigError> {
     let mut file = tempfile::NamedTempFile::new().expect("a temporary file must be possible");
@@ -47,6 +48,8 @@ listen: '[::1]:9000'
 alert_log: /var/log/alerts.json
 ignored_ports: [53]
 detect: {sensitivity: high}
+notify: {alertmanager: ['http://[::1]:9093/am'], webhook: ['http://hook/a?b=c'], page: 'http://sensor/', runbook: wiki}
+suppress: [{source: 198.51.100.7, kind: scan, until: '2027-01-15T08:00:00Z', reason: our scanner}]
 ";
     let networks = ["198.51.100.0/24", "2001:db8::/32"].map(|network| network.parse().unwrap());
     let expected = Config {
@@ -65,6 +68,18 @@ detect: {sensitivity: high}
         alert_log: Some("/var/log/alerts.json".into()),
         ignored_ports: vec![53],
         sensitivity: Sensitivity::High,
+        notify: Notify {
+            alertmanager: vec![Endpoint { host: "::1".to_owned(), port: 9093, path: "/am".to_owned() }],
+            webhook: vec![Endpoint { host: "hook".to_owned(), port: 80, path: "/a?b=c".to_owned() }],
+            page: Some("http://sensor/".to_owned()),
+            runbook: "wiki".to_owned(),
+        },
+        suppress: vec![Suppression {
+            source: "198.51.100.7/32".parse().unwrap(),
+            kind: Some(AlertKind::Scan),
+            until: Timestamp::from_secs(1_800_000_000),
+            reason: "our scanner".into(),
+        }],
     };
     assert_eq!(config(yaml).unwrap(), expected);
 }
@@ -155,6 +170,50 @@ fn a_refusal_names_key_value_and_remedy() {
 }
 
 #[test]
+fn what_is_refused_of_notifications_names_key_value_and_remedy() {
+    let cases = [
+        (
+            "notify: {alertmanager: ['https://am:9093']}",
+            "notify.alertmanager: \"https://am:9093\" asks for TLS, which the sensor leaves to a proxy: \
+             write the http:// URL of one on this host",
+        ),
+        (
+            "notify: {webhook: [localhost]}",
+            "notify.webhook: \"localhost\" is no URL to post to: write one such as http://127.0.0.1:9093",
+        ),
+        (
+            "notify: {webhook: ['http://host:port/']}",
+            "notify.webhook: \"http://host:port/\" has no host, or a port that is none: \
+             write one such as http://127.0.0.1:9093",
+        ),
+        (
+            "notify: {webhook: ['http://me:word@host/']}",
+            "notify.webhook: \"http://me:word@host/\" has a user name, which would be sent in the clear: leave it out",
+        ),
+        (
+            "suppress: [{source: 10.0.0.1/8, until: '2027-01-01T00:00:00Z', reason: x}]",
+            "suppress.source: 10.0.0.1/8 has bits set beyond its prefix: \
+             write 10.0.0.0/8 for the network, 10.0.0.1/32 for the address",
+        ),
+        (
+            "suppress: [{source: 10.0.0.1, kind: worm, until: '2027-01-01T00:00:00Z', reason: x}]",
+            "suppress.kind: \"worm\" is none: choose torrent, scan or fanout, or leave it out for all",
+        ),
+        (
+            "suppress: [{source: 10.0.0.1, until: tomorrow, reason: x}]",
+            "suppress.until: \"tomorrow\" is no time: write one such as 2027-01-31T18:00:00Z",
+        ),
+        (
+            "suppress: [{source: 10.0.0.1, until: '2027-01-01T00:00:00Z', reason: ' '}]",
+            "suppress.reason: \" \" says nothing: write why, for whoever wonders later",
+        ),
+    ];
+    for (yaml, message) in cases {
+        assert_eq!(refusal(yaml), message, "{yaml}");
+    }
+}
+
+#[test]
 fn an_unknown_key_is_refused_with_the_known_ones() {
     let message = refusal("drian: 1s");
     assert!(message.starts_with("line 1 (`drian: 1s`): unknown field `drian`"), "{message}");
@@ -231,6 +290,20 @@ fn any_config() -> impl Strategy<Value = Config> {
                 alert_log: alert_log.map(PathBuf::from),
                 ignored_ports: ports.into_iter().collect(),
                 sensitivity: Sensitivity::ALL[action],
+                notify: Notify {
+                    webhook: vec![Endpoint {
+                        host: "hook".to_owned(),
+                        port: 1 + u16::from(promiscuous),
+                        path: "/".to_owned(),
+                    }],
+                    ..Notify::default()
+                },
+                suppress: vec![Suppression {
+                    source: "fd00::/8".parse().expect("a network"),
+                    kind: AlertKind::ALL.get(action + 1).copied(),
+                    until: Timestamp::from_secs(1_800_000_000 + u64::from(flows)),
+                    reason: "known".into(),
+                }],
             }
         },
     )

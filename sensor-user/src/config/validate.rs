@@ -13,7 +13,10 @@ use ipnet::IpNet;
 use jiff::SignedDuration;
 use sensor_common::parse::Decapsulate;
 
-use super::{Capacity, CapacitySettings, Config, ConfigError, DetectSettings, MirrorAction, Settings};
+use super::{
+    Capacity, CapacitySettings, Config, ConfigError, DetectSettings, MirrorAction, Notify, NotifySettings,
+    Settings, SuppressSettings, notify::suppressions,
+};
 use crate::{detect::settings::Sensitivity, networks::LocalNetworks};
 
 const SHORTEST_DRAIN: Duration = Duration::from_millis(100);
@@ -54,6 +57,8 @@ impl TryFrom<Settings> for Config {
             alert_log,
             ignored_ports,
             detect: DetectSettings { sensitivity: sensitivity_name },
+            notify,
+            suppress,
         } = settings;
         let default = Self::default();
         let drain = duration("drain", drain)?.unwrap_or(default.drain);
@@ -78,6 +83,8 @@ impl TryFrom<Settings> for Config {
             alert_log: alert_log.or(default.alert_log),
             ignored_ports,
             sensitivity: sensitivity_name.map_or(Ok(default.sensitivity), |name| sensitivity(&name))?,
+            notify: Notify::try_from(notify)?,
+            suppress: suppress.map_or(Ok(default.suppress), suppressions)?,
         })
     }
 }
@@ -112,11 +119,13 @@ impl From<&Config> for Settings {
             alert_log: config.alert_log.clone(),
             ignored_ports: Some(config.ignored_ports.clone()),
             detect: DetectSettings { sensitivity: Some(config.sensitivity.name().to_owned()) },
+            notify: NotifySettings::from(&config.notify),
+            suppress: Some(config.suppress.iter().map(SuppressSettings::from).collect()),
         }
     }
 }
 
-fn invalid(key: &'static str, value: impl Display, problem: impl Into<String>) -> ConfigError {
+pub(super) fn invalid(key: &'static str, value: impl Display, problem: impl Into<String>) -> ConfigError {
     ConfigError::Invalid { key, value: value.to_string(), problem: problem.into() }
 }
 
@@ -178,7 +187,10 @@ fn bounded_capacity(settings: &CapacitySettings) -> Result<Capacity, ConfigError
     })
 }
 
-fn check_distinct<T: Display + Eq + Hash>(key: &'static str, values: &[T]) -> Result<(), ConfigError> {
+pub(super) fn check_distinct<T: Display + Eq + Hash>(
+    key: &'static str,
+    values: &[T],
+) -> Result<(), ConfigError> {
     let mut known = HashSet::new();
     match values.iter().find(|value| !known.insert(*value)) {
         Some(twice) => Err(invalid(key, twice, "is given twice: remove one")),
@@ -210,7 +222,7 @@ fn networks(list: &[String]) -> Result<LocalNetworks, ConfigError> {
     Ok(LocalNetworks::new(&networks))
 }
 
-fn network(key: &'static str, text: &str) -> Result<IpNet, ConfigError> {
+pub(super) fn network(key: &'static str, text: &str) -> Result<IpNet, ConfigError> {
     let Ok(network) = text.parse::<IpNet>() else {
         let problem = match text.parse::<IpAddr>() {
             Ok(address) => {

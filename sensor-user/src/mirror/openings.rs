@@ -132,9 +132,9 @@ impl Openings {
         let wrong =
             *probes >= MIN_PROBES && *missing >= MIN_MISSING && *missing as f64 >= MISSING * *probes as f64;
         let verdict = if wrong {
+            let share = percent(*missing, *probes);
             Verdict::Wrong(format!(
-                "{missing} of {probes} answered TCP openings ({}) came without their SYN+ACK",
-                percent(*missing, *probes)
+                "{missing} of {probes} answered TCP openings ({share}) came without their SYN+ACK"
             ))
         } else {
             Verdict::Sound

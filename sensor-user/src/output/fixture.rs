@@ -88,7 +88,7 @@ pub fn alert(kind: AlertKind, source: IpAddr, state: AlertState) -> Alert {
         evidence: json!({ "new_connections": 214 }),
         summary: format!("{source} opened 214 new connections in 10 s"),
     };
-    Alert { finding, coverage: 0.99 }
+    Alert { finding, coverage: 0.99, suppressed: None }
 }
 
 /// A sensor at work: one drain, one interval with a busy and a quiet source, one torrent alert.

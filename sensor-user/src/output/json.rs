@@ -91,6 +91,9 @@ enum Object<'a> {
         coverage: Option<f64>,
         evidence: &'a serde_json::Value,
         summary: &'a str,
+        /// Why it is not posted.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        suppressed: Option<&'a str>,
     },
     /// What moved the evidence about a host that is asked about.
     Step {
@@ -147,7 +150,7 @@ impl<'a> Object<'a> {
     }
 
     fn of_alert(alert: &'a Alert) -> Self {
-        let Alert { finding, coverage } = alert;
+        let Alert { finding, coverage, suppressed } = alert;
         let Finding { time, kind, source, state, score, evidence, summary } = finding;
         Self::Alert {
             time: time.to_string(),
@@ -158,6 +161,7 @@ impl<'a> Object<'a> {
             coverage: finite(*coverage),
             evidence,
             summary,
+            suppressed: suppressed.as_ref().map(|suppressed| suppressed.reason.as_ref()),
         }
     }
 }

@@ -21,6 +21,8 @@ use crate::{
     interval::Interval,
     mirror::Diagnosis,
     orient::MemoryUse,
+    output::notify::ReceiverStatus,
+    suppress::Suppression,
 };
 
 /// Which sensor this is.
@@ -93,6 +95,8 @@ pub struct ActiveAlert {
     pub source: IpAddr,
     /// Since when.
     pub since: Timestamp,
+    /// When it ceases to be suppressed, if it is or was.
+    pub suppressed_until: Option<Timestamp>,
     /// The numbers behind it, as of its beginning, by name.
     pub numbers: Vec<(&'static str, f64)>,
 }
@@ -144,6 +148,10 @@ pub struct Snapshot {
     pub alerts: AlertStatus,
     /// The alert log; none where none is configured.
     pub alert_log: Option<AlertLogStatus>,
+    /// What became of notifications, by receiver.
+    pub notifications: Vec<ReceiverStatus>,
+    /// Alerts that the configuration suppresses.
+    pub suppressions: Vec<Suppression>,
 }
 
 impl Snapshot {

@@ -122,7 +122,7 @@ impl<W: Write> TableReport<W> {
             return writeln!(self.out, "No alerts.");
         }
         writeln!(self.out, "Alerts")?;
-        for Alert { finding, coverage } in &self.alerts {
+        for Alert { finding, coverage, suppressed: _ } in &self.alerts {
             let state = finding.state.name();
             write!(self.out, "  {} {state} {}: {}", finding.time, finding.kind.name(), finding.summary)?;
             match *coverage {

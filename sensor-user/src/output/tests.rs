@@ -71,7 +71,7 @@ fn alert(state: AlertState, coverage: f64) -> Alert {
         evidence: json!({"peers": 190}),
         summary: "10.0.0.5 opened 200 new connections".to_owned(),
     };
-    Alert { finding, coverage }
+    Alert { finding, coverage, suppressed: None }
 }
 
 fn totals() -> Totals {

@@ -12,19 +12,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
-use etherparse::{NetSlice, SlicedPacket};
+use anyhow::{Context, Result};
 use sensor_tests::{
     browsing,
     metrics::Metrics,
-    player::Recording,
     require_root,
-    sender::Sender,
     sensor::{Sensor, workspace},
+    stage::{RecordedClient, keep_on, sleep, watch_signals},
     topology::{BROWSER, CLIENT, MIRROR, Office},
 };
 use serde_json::Value;
-use tokio::signal::unix::{SignalKind, signal};
 
 /// How long there is only browsing.
 const QUIET: Duration = Duration::from_secs(6);
@@ -45,28 +42,22 @@ const INTRODUCTION: &str = "
   All of it happens in network namespaces; Ctrl-C ends it.
 ";
 
-/// Set by Ctrl-C.
-static STOPPED: AtomicBool = AtomicBool::new(false);
-
 fn main() -> Result<()> {
     require_root()?;
     watch_signals()?;
     let capture = std::env::args_os()
         .nth(1)
         .map_or_else(|| workspace().join("tests/data/transmission.pcap"), PathBuf::from);
-    let recording =
-        Recording::read(&capture)?.only(|frame| addresses(frame).is_some_and(|pair| pair.contains(&CLIENT)));
-    ensure!(!recording.is_empty(), "{} has no frames of {CLIENT}", capture.display());
-
     println!("{INTRODUCTION}");
     let office = Office::new()?;
+    let recorded = RecordedClient::open(&capture, &office)?;
     let _web = browsing::serve(&office.internet)?;
     let interval = format!("{}s", INTERVAL.as_secs());
     let mut sensor = Sensor::show(&office.sensor, &["--interface", MIRROR, "--interval", &interval])?;
     let _reader = browsing::browse(&office.browser)?;
-    let outcome = perform(&office, &recording, &mut sensor)?;
+    let outcome = perform(&recorded, &mut sensor)?;
     sensor.stop()?;
-    if STOPPED.load(Ordering::Relaxed) {
+    if !keep_on() {
         println!("\nStopped; nothing is left behind.");
         return Ok(());
     }
@@ -76,22 +67,12 @@ fn main() -> Result<()> {
 }
 
 /// Plays the client and waits for its alert and for the statistics of the interval that it fell into.
-fn perform(
-    office: &Office,
-    recording: &Recording,
-    sensor: &mut Sensor<'_>,
-) -> Result<Option<(Value, Metrics)>> {
+fn perform(recorded: &RecordedClient, sensor: &mut Sensor<'_>) -> Result<Option<(Value, Metrics)>> {
     let begin = Instant::now();
     sleep(QUIET);
-    let from_client = office.client.inside(|| Sender::open("lan"))?;
-    let from_gateway = office.gateway.inside(|| Sender::open("lan"))?;
-    let route = |frame: &[u8]| match addresses(frame) {
-        Some([CLIENT, _]) => &from_client,
-        _ => &from_gateway,
-    };
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
-        let player = scope.spawn(|| recording.play(route, || !over.load(Ordering::Relaxed) && keep_on()));
+        let player = scope.spawn(|| recorded.play(|| !over.load(Ordering::Relaxed) && keep_on()));
         let outcome = watch(sensor, begin);
         over.store(true, Ordering::Relaxed);
         player.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
@@ -156,42 +137,4 @@ Where to look next:
   http://127.0.0.1:19810/metrics                        of a running sensor
 "
     );
-}
-
-/// Source and destination of an IPv4 frame.
-fn addresses(frame: &[u8]) -> Option<[std::net::Ipv4Addr; 2]> {
-    let packet = SlicedPacket::from_ethernet(frame).ok()?;
-    let Some(NetSlice::Ipv4(ip)) = packet.net else { return None };
-    Some([ip.header().source_addr(), ip.header().destination_addr()])
-}
-
-fn keep_on() -> bool {
-    !STOPPED.load(Ordering::Relaxed)
-}
-
-/// Sleeps for `duration` or until Ctrl-C.
-fn sleep(duration: Duration) {
-    let begin = Instant::now();
-    while keep_on() && begin.elapsed() < duration {
-        thread::sleep(Duration::from_millis(50));
-    }
-}
-
-/// Makes SIGINT and SIGTERM end the demo in its own order, so that it takes the sensor down first.
-fn watch_signals() -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
-    let entered = runtime.enter();
-    let mut interrupt = signal(SignalKind::interrupt()).context("watching for SIGINT")?;
-    let mut terminate = signal(SignalKind::terminate()).context("watching for SIGTERM")?;
-    drop(entered);
-    thread::spawn(move || {
-        runtime.block_on(async {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-            STOPPED.store(true, Ordering::Relaxed);
-        });
-    });
-    Ok(())
 }

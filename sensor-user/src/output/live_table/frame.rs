@@ -196,7 +196,8 @@ fn alert_line(alert: &Alert) -> (Mark, String) {
     let finding = &alert.finding;
     let mark = if finding.state == AlertState::Firing { Mark::Alarm } else { Mark::Faint };
     let (kind, state) = (finding.kind.name(), finding.state.name());
-    (mark, format!("{}  {state} {kind}: {}", finding.time, finding.summary))
+    let note = alert.suppressed.as_ref().map(|by| format!(" (suppressed: {})", by.reason));
+    (mark, format!("{}  {state} {kind}: {}{}", finding.time, finding.summary, note.unwrap_or_default()))
 }
 
 /// `text` in lines of at most `columns` characters, broken at blanks, all but the first indented.

@@ -132,6 +132,14 @@ families! {
         "Alerts that hold: 1 for a source, absent once it is over; for source=\"other\" how many.");
     ALERT_EVIDENCE = gauge("flowsensor_alert_evidence", ["kind", "source", "number"],
         "The numbers behind an alert that holds, as of its beginning; of the 20 latest.");
+    ALERT_SUPPRESSED = gauge("flowsensor_alert_suppressed", ["kind", "source"],
+        "Alerts that hold and that the configuration suppresses: 1 for a source; for source=\"other\" how many.");
+    SUPPRESSIONS = gauge("flowsensor_suppressions", ["source", "kind", "reason"],
+        "Entries of suppress in the configuration: 1 in force, 0 after their end; kind=\"any\" for all kinds.");
+    NOTIFICATIONS = counter("flowsensor_notifications_total", ["receiver", "outcome"],
+        "Beginnings and ends posted by the sensor itself, by what became of them: delivered, rejected, expired or dropped.");
+    NOTIFICATION_ERRORS = counter("flowsensor_notification_errors_total", ["receiver"],
+        "Failed attempts to post to a receiver.");
     ALERT_LOG_WRITTEN = counter("flowsensor_alert_log_written_total", [],
         "Alerts written to the alert log.");
     ALERT_LOG_DROPPED = counter("flowsensor_alert_log_dropped_total", [],

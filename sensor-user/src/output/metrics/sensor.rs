@@ -7,7 +7,11 @@ use crate::{
     alert::AlertKind,
     mirror::{Diagnosis, Problem},
     orient::MemoryUse,
-    output::snapshot::{AlertLogStatus, InterfaceStatus, Snapshot},
+    output::{
+        notify::ReceiverStatus,
+        snapshot::{AlertLogStatus, InterfaceStatus, Snapshot},
+    },
+    suppress::Suppression,
 };
 
 /// Reason of frames that the NIC dropped before the program could see them.
@@ -22,6 +26,7 @@ pub(super) fn collect(snapshot: &Snapshot, samples: &mut Vec<Samples>) {
     mirror(snapshot, samples);
     memories(&snapshot.memories, samples);
     alerts(snapshot, samples);
+    notifications(snapshot, samples);
     if let Some(status) = &snapshot.alert_log {
         alert_log(status, samples);
     }
@@ -130,6 +135,26 @@ fn alerts(snapshot: &Snapshot, samples: &mut Vec<Samples>) {
         fired.add(&[kind.name()], count as f64);
     }
     samples.push(fired);
+}
+
+fn notifications(snapshot: &Snapshot, samples: &mut Vec<Samples>) {
+    let mut notices = Samples::of(&family::NOTIFICATIONS);
+    let mut attempts = Samples::of(&family::NOTIFICATION_ERRORS);
+    for ReceiverStatus { name, delivered, rejected, expired, dropped, errors } in &snapshot.notifications {
+        let outcomes =
+            [("delivered", delivered), ("rejected", rejected), ("expired", expired), ("dropped", dropped)];
+        for (outcome, count) in outcomes {
+            notices.add(&[name, outcome], *count as f64);
+        }
+        attempts.add(&[name], *errors as f64);
+    }
+    let mut suppressions = Samples::of(&family::SUPPRESSIONS);
+    for Suppression { source, kind, until, reason } in &snapshot.suppressions {
+        let kind = kind.map_or("any", AlertKind::name);
+        let in_force = f64::from(u8::from(snapshot.time < *until));
+        suppressions.add(&[&source.to_string(), kind, reason], in_force);
+    }
+    samples.extend([notices, attempts, suppressions]);
 }
 
 fn alert_log(status: &AlertLogStatus, samples: &mut Vec<Samples>) {

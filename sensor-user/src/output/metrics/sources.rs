@@ -3,7 +3,7 @@
 use std::{cmp::Reverse, collections::HashSet, net::IpAddr};
 
 use super::{
-    family::{self, Samples},
+    family::{self, Family, Samples},
     sensor::single,
 };
 use crate::{
@@ -48,16 +48,19 @@ pub(super) fn collect(snapshot: &Snapshot, samples: &mut Vec<Samples>) {
     samples.push(single(&family::SOURCES_TRACKED, sources.own.len() as f64));
     samples.push(single(&family::SOURCES_EVICTED, sources.evicted as f64));
     let own: HashSet<IpAddr> = sources.own.iter().map(|own| own.source).collect();
-    samples.push(active_alerts(snapshot, &own));
+    samples.push(alerts(&family::ALERT_ACTIVE, &own, &snapshot.alerts.active));
+    let is_suppressed =
+        |alert: &&ActiveAlert| alert.suppressed_until.is_some_and(|until| snapshot.time < until);
+    let suppressed: Vec<ActiveAlert> = snapshot.alerts.active.iter().filter(is_suppressed).cloned().collect();
+    samples.push(alerts(&family::ALERT_SUPPRESSED, &own, &suppressed));
     samples.push(evidence(snapshot, &own));
     all.append_to(samples);
 }
 
-fn active_alerts(snapshot: &Snapshot, own: &HashSet<IpAddr>) -> Samples {
-    let mut samples = Samples::of(&family::ALERT_ACTIVE);
-    let active = snapshot.alerts.active.iter();
+fn alerts(family: &'static Family, own: &HashSet<IpAddr>, alerts: &[ActiveAlert]) -> Samples {
+    let mut samples = Samples::of(family);
     let (named, unnamed): (Vec<&ActiveAlert>, Vec<&ActiveAlert>) =
-        active.partition(|alert| own.contains(&alert.source));
+        alerts.iter().partition(|alert| own.contains(&alert.source));
     for alert in named {
         samples.add(&[alert.kind.name(), &alert.source.to_string()], 1.0);
     }

@@ -1,14 +1,17 @@
 //! What Prometheus reads: names, values, bounds.
 
-use std::{collections::BTreeSet, net::Ipv4Addr};
+use std::{collections::BTreeSet, net::Ipv4Addr, time::Duration};
 
 use super::{family, *};
 use crate::{
     alert::{AlertKind, AlertState},
+    mirror::{Diagnosis, Problem},
     output::{
-        fixture::{address, alert, builder, interval, snapshot, source},
+        fixture::{START, address, alert, builder, interval, snapshot, source},
+        notify::ReceiverStatus,
         snapshot::{AlertLogStatus, Snapshot},
     },
+    suppress::Suppression,
 };
 
 fn text(snapshot: &Snapshot) -> String {
@@ -113,16 +116,58 @@ fn a_million_sources_add_no_series_beyond_the_limit_and_stay_under_256_kib() {
     assert!(text.len() < 256 * 1024, "{} bytes", text.len());
 }
 
+fn suppression(source: &str, until: u64) -> Suppression {
+    let until = START.plus(Duration::from_secs(until));
+    Suppression { source: source.parse().unwrap(), kind: None, until, reason: "known".into() }
+}
+
+#[test]
+fn a_suppressed_alert_is_marked_for_as_long_as_it_is_suppressed() {
+    let mut snapshot = snapshot();
+    let marked =
+        |snapshot: &Snapshot| lines(&text(snapshot), "alert_suppressed{").join(" ").contains("10.0.0.5");
+    assert!(!marked(&snapshot));
+    snapshot.alerts.active[0].suppressed_until = Some(snapshot.time.plus(Duration::from_secs(1)));
+    snapshot.suppressions = vec![suppression("10.0.0.5/32", 3600), suppression("10.0.0.0/24", 0)];
+    assert!(marked(&snapshot));
+    let expected = [
+        r#"flowsensor_suppressions{source="10.0.0.5/32",kind="any",reason="known"} 1"#,
+        r#"flowsensor_suppressions{source="10.0.0.0/24",kind="any",reason="known"} 0"#,
+    ];
+    assert_eq!(lines(&text(&snapshot), "flowsensor_suppressions{"), expected);
+    snapshot.time = snapshot.time.plus(Duration::from_secs(1));
+    assert!(!marked(&snapshot));
+}
+
+#[test]
+fn every_problem_of_the_mirror_is_said_to_be_there_or_not() {
+    let mut snapshot = snapshot();
+    let problem =
+        |problem, interface| Diagnosis { problem, interface, since: START, evidence: String::new() };
+    snapshot.mirror = vec![problem(Problem::Silent, Some(0)), problem(Problem::OneWay, None)];
+    let text = text(&snapshot);
+    let problems = lines(&text, "flowsensor_mirror_problem{");
+    assert_eq!(problems.len(), Problem::ALL.len());
+    let holds: Vec<&str> = problems.into_iter().filter(|line| line.ends_with(" 1")).collect();
+    let expected = [
+        r#"flowsensor_mirror_problem{interface="mirror0",problem="silent"} 1"#,
+        r#"flowsensor_mirror_problem{interface="all",problem="one_way"} 1"#,
+    ];
+    assert_eq!(holds, expected);
+}
+
 #[test]
 fn every_declared_family_is_written_and_nothing_else() {
     let mut snapshot = snapshot();
     snapshot.alert_log = Some(AlertLogStatus::default());
+    snapshot.notifications = vec![ReceiverStatus::default()];
+    snapshot.suppressions = vec![suppression("10.0.0.5/32", 1)];
     let process = ProcessStatus::read().unwrap();
     let http = HttpStatus {
         connections: 1,
         requests: vec![("/metrics", 200, 1)],
         cut: vec![("refused", 0)],
-        render: Some(std::time::Duration::from_millis(1)),
+        render: Some(Duration::from_millis(1)),
     };
     let text = render(&Exposition { snapshot: &snapshot, process: Some(&process), http: &http });
     let written: Vec<(&str, &str)> =

@@ -19,6 +19,8 @@ use crate::{
     mirror::Diagnosis,
     observation::Observation,
     orient::MemoryUse,
+    output::notify::ReceiverStatus,
+    suppress::Suppression,
 };
 
 /// Alerts kept to be shown, beginnings and ends.
@@ -39,6 +41,8 @@ pub struct SnapshotBuilder {
     active: BTreeMap<(AlertKind, IpAddr), ActiveAlert>,
     recent: VecDeque<Arc<Alert>>,
     alert_log: Option<AlertLogStatus>,
+    notifications: Vec<ReceiverStatus>,
+    suppressions: Vec<Suppression>,
 }
 
 impl SnapshotBuilder {
@@ -66,6 +70,8 @@ impl SnapshotBuilder {
             active: BTreeMap::new(),
             recent: VecDeque::new(),
             alert_log: None,
+            notifications: Vec::new(),
+            suppressions: Vec::new(),
         }
     }
 
@@ -127,7 +133,11 @@ impl SnapshotBuilder {
                 }
                 let (kind, source) = key;
                 let numbers = evidence::numbers(alert);
-                self.active.insert(key, ActiveAlert { kind, source, since: finding.time, numbers });
+                let suppressed_until = alert.suppressed.as_ref().map(|suppressed| suppressed.until);
+                self.active.insert(
+                    key,
+                    ActiveAlert { kind, source, since: finding.time, suppressed_until, numbers },
+                );
                 self.places.claim(finding.source, &self.alerting(), finding.time);
             }
             AlertState::Resolved => {
@@ -136,6 +146,16 @@ impl SnapshotBuilder {
         }
         self.recent.truncate(RECENT_ALERTS - 1);
         self.recent.push_front(Arc::new(alert.clone()));
+    }
+
+    /// What became of notifications.
+    pub fn notifications(&mut self, status: Vec<ReceiverStatus>) {
+        self.notifications = status;
+    }
+
+    /// Alerts that the configuration suppresses.
+    pub fn suppressions(&mut self, suppressions: &[Suppression]) {
+        suppressions.clone_into(&mut self.suppressions);
     }
 
     /// What is wrong with the mirror at present.
@@ -171,6 +191,8 @@ impl SnapshotBuilder {
                 recent: self.recent.iter().cloned().collect(),
             },
             alert_log: self.alert_log,
+            notifications: self.notifications.clone(),
+            suppressions: self.suppressions.clone(),
         }
     }
 

@@ -34,7 +34,7 @@ const fn pointers(kind: AlertKind) -> &'static [(&'static str, &'static str)] {
 
 /// The numbers of `alert` by name: `score`, `coverage`, and those of its kind that the detector gave.
 pub(super) fn numbers(alert: &Alert) -> Vec<(&'static str, f64)> {
-    let Alert { finding, coverage } = alert;
+    let Alert { finding, coverage, suppressed: _ } = alert;
     let of_kind = pointers(finding.kind).iter();
     let of_kind =
         of_kind.filter_map(|(name, pointer)| Some((*name, finding.evidence.pointer(pointer)?.as_f64()?)));
