@@ -37,20 +37,20 @@ function legend(format, labels) {
   return Object.keys(labels).length > 0 ? JSON.stringify(labels) : "value";
 }
 
-async function query(target) {
+async function query(target, _, targets) {
   const expression = encodeURIComponent(fill(target.expr));
   const path = target.instant ? `query?time=${now}` : `query_range?start=${now - seconds}&end=${now}&step=${step}`;
   const answer = await (await fetch(`/api/v1/${path}&query=${expression}`)).json();
   if (answer.status !== "success") throw new Error(`${target.expr}: ${answer.error}`);
-  return target.format === "table" ? [rows(target, answer.data.result)] : answer.data.result.map((one) => line(target, one));
+  return target.format === "table" ? [rows(targets.length > 1 ? `Value #${target.refId}` : "Value", answer.data.result)] : answer.data.result.map((one) => line(target, one));
 }
 
-function rows(target, result) {
+function rows(value, result) {
   const names = [...new Set(result.flatMap((one) => Object.keys(one.metric)))];
-  return toDataFrame({ refId: target.refId, fields: [
+  return toDataFrame({ fields: [
     { name: "Time", type: FieldType.time, values: result.map((one) => one.value[0] * 1000) },
     ...names.map((name) => ({ name, type: FieldType.string, values: result.map((one) => one.metric[name] ?? "") })),
-    { name: `Value #${target.refId}`, type: FieldType.number, values: result.map((one) => Number(one.value[1])) },
+    { name: value, type: FieldType.number, values: result.map((one) => Number(one.value[1])) },
   ] });
 }
 
@@ -143,7 +143,7 @@ function Panel({ panel }) {
   if (panel.type === "row") return <h4 style={{ ...style, color: "#ccccdc", margin: "8px 4px" }}>{fill(panel.title)}</h4>;
   return (
     <div style={style}>
-      <PanelChrome title={panel.title} description={panel.description} width={w * CELL.width - 8} height={h * CELL.height - 8}>
+      <PanelChrome title={fill(panel.title)} description={panel.description} width={w * CELL.width - 8} height={h * CELL.height - 8}>
         {(width, height) => <Guard title={panel.title}><Body panel={panel} frames={panel.frames} width={width} height={height} /></Guard>}
       </PanelChrome>
     </div>

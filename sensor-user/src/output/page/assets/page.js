@@ -128,14 +128,16 @@ function alertCard(alert) {
     began ? node("details", { "data-key": `why ${key}` }, node("summary", {}, "Why: the evidence when it began"), evidence(began.evidence)) : undefined);
 }
 
+const code = (text) => node("code", {}, text);
+
 /** What to look at next. */
 function next(alert) {
   const socket = alert.told?.evidence.shared_socket?.port;
   const port = alert.told?.evidence.port;
   switch (alert.kind) {
     case "torrent":
-      return `open ${alert.source} for its peers and ports, then name the program on that machine: ` +
-        (socket ? `ss -lunp 'sport = :${socket}' (Windows: netstat -abn -p udp).` : "ss -tunp (Windows: netstat -abn).");
+      return [`open ${alert.source} for its peers and ports, then name the program on that machine: `,
+        code(socket ? `ss -lunp 'sport = :${socket}'` : "ss -tunp"), " (Windows: ", code("netstat -abn"), ")."];
     case "scan":
       return `ask whether ${alert.source} is a scanner or monitor of yours. If not, take it off the network: worms look like this. ` +
         `Then check who answered${port ? ` on port ${port}` : ""}: open it for the list.`;
