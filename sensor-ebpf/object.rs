@@ -56,13 +56,7 @@ fn run_cargo(workspace: &Path, target_dir: &Path, program: &str, arguments: &[&s
             "CARGO_ENCODED_RUSTFLAGS",
             // Debug information and BTF: map definitions of `btf_map` live in BTF. Given here, not in a
             // profile, so that compiler_builtins has function information too (aya-rs/aya#1649).
-            //
-            // Headers are not aligned in a frame. The kernel lets programs read them in whole words on every
-            // processor that can, and the compiler would read them byte by byte.
-            format!(
-                "--cfg=bpf_target_arch=\"{architecture}\"\x1f-Cdebuginfo=2\x1f-Clink-arg=--btf\x1f\
-                 -Clink-arg=--cpu-features=+allows-misaligned-mem-access"
-            ),
+            format!("--cfg=bpf_target_arch=\"{architecture}\"\x1f-Cdebuginfo=2\x1f-Clink-arg=--btf"),
         )
         .current_dir(workspace);
     if toolchain.build_core {

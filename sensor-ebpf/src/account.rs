@@ -6,7 +6,7 @@ use aya_ebpf::{
     maps::Array,
 };
 use sensor_common::{
-    control::FrameTotals,
+    control::{CpuState, FrameTotals, GENERATIONS},
     packet::TCP,
     parse::Found,
     reason::{Ignored, Lost},
@@ -34,10 +34,13 @@ pub enum Outcome {
 #[inline(always)]
 pub fn account(find: impl FnOnce() -> Found, wire_len: usize) -> Outcome {
     let cpu = maps::cpu();
-    let generation = maps::generation();
+    let epoch = maps::epoch();
+    let generation = epoch & (GENERATIONS as u32 - 1);
     // The map has an element for every possible CPU.
-    let Some(state) = maps::cpu_state(cpu) else { return Outcome::Lost(Lost::Internal) };
-    let totals = &mut state.totals[(generation & 1) as usize];
+    let Some(CpuState { totals, full_epoch }) = maps::cpu_state(cpu) else {
+        return Outcome::Lost(Lost::Internal);
+    };
+    let totals = &mut totals[generation as usize];
     totals.seen += 1;
     let found = find();
     let ignored = found.ignored();
@@ -53,7 +56,8 @@ pub fn account(find: impl FnOnce() -> Found, wire_len: usize) -> Outcome {
     // An ICMP error marks the flow that it quotes, and is no frame of it.
     let (packets, bytes) = if ignored.is_none() { (1, wire_len as u32) } else { (0, 0) };
     let increment = Increment { packets, bytes, src_port: found.src_port, marks: found.marks };
-    match (count(&found, increment, Part { cpu, generation }, totals), ignored) {
+    let part = Part { cpu, generation };
+    match (count(&found, increment, part, totals, Fullness { epoch, full_epoch }), ignored) {
         (Ok(()), None) => Outcome::Counted,
         (Ok(()), Some(reason)) => Outcome::Ignored(reason),
         (Err(_), Some(reason)) => {
@@ -83,8 +87,33 @@ impl Part {
     }
 }
 
+/// What this CPU knows of the overflow.
+struct Fullness<'a> {
+    epoch: u32,
+    /// As in [`CpuState`].
+    full_epoch: &'a mut u32,
+}
+
+impl Fullness<'_> {
+    #[inline(always)]
+    fn is_full(&self) -> bool {
+        *self.full_epoch == self.epoch.wrapping_add(1)
+    }
+
+    #[inline(always)]
+    fn remember(&mut self) {
+        *self.full_epoch = self.epoch.wrapping_add(1);
+    }
+}
+
 #[inline(always)]
-fn count(found: &Found, increment: Increment, part: Part, totals: &mut FrameTotals) -> Result<(), Lost> {
+fn count(
+    found: &Found,
+    increment: Increment,
+    part: Part,
+    totals: &mut FrameTotals,
+    mut fullness: Fullness<'_>,
+) -> Result<(), Lost> {
     let Found { protocol, is_ipv6, .. } = *found;
     let (placed, inserted) = if is_ipv6 {
         let (key, bits) = (found.key_v6(), maps::bucket_bits_v6());
@@ -105,13 +134,17 @@ fn count(found: &Found, increment: Increment, part: Part, totals: &mut FrameTota
         }
         Placed::Full => {}
     }
-    match overflow(&found.overflow_key(), &increment, part.generation) {
+    let state = part.generation | u32::from(fullness.is_full()) << 1;
+    match overflow(&found.overflow_key(part.cpu), &increment, state) {
         OVERFLOW_KNOWN => Ok(()),
         OVERFLOW_INSERTED => {
             totals.overflowed += 1;
             Ok(())
         }
-        OVERFLOW_FULL => Err(Lost::MapFull),
+        OVERFLOW_FULL => {
+            fullness.remember();
+            Err(Lost::MapFull)
+        }
         _ => Err(Lost::MapBusy),
     }
 }
@@ -182,34 +215,27 @@ const OVERFLOW_FULL: u32 = 2;
 const OVERFLOW_BUSY: u32 = 3;
 
 /// Counts in the overflow. Not inlined: few frames come here, and the rest should not carry its code.
+///
+/// Bit 0 of `state` is the generation, bit 1 tells that the overflow is full: a program of this kind takes few
+/// arguments.
 #[inline(never)]
-fn overflow(key: &OverflowKey, increment: &Increment, generation: u32) -> u32 {
-    let map = maps::overflow(generation);
-    let now = stamp(key.protocol);
-    if count_known(map.get_ptr_mut(key), increment, now) {
+fn overflow(key: &OverflowKey, increment: &Increment, state: u32) -> u32 {
+    let (map, full) = (maps::overflow(state & 1), state & 2 != 0);
+    if let Some(counters) = map.get_ptr_mut(key) {
+        // SAFETY: the key names this CPU, which alone writes the value, and the active generation is not
+        // drained.
+        unsafe { (*counters).count(*increment) };
         return OVERFLOW_KNOWN;
     }
-    match map.insert(key, Counters::first(*increment, now), u64::from(BPF_NOEXIST)) {
+    if full {
+        return OVERFLOW_FULL;
+    }
+    let first = Counters::first(*increment, stamp(key.protocol));
+    match map.insert(key, first, u64::from(BPF_NOEXIST)) {
         Ok(()) => OVERFLOW_INSERTED,
-        // Another CPU may have put it there in between.
-        Err(_) if count_known(map.get_ptr_mut(key), increment, now) => OVERFLOW_KNOWN,
         Err(error) if error == -E2BIG => OVERFLOW_FULL,
         Err(_) => OVERFLOW_BUSY,
     }
-}
-
-#[inline(always)]
-fn count_known(counters: Option<*mut Counters>, increment: &Increment, now: u64) -> bool {
-    let Some(counters) = counters else { return false };
-    // SAFETY: a value of a per-CPU map belongs to this CPU, and the active generation is not drained.
-    let counters = unsafe { &mut *counters };
-    // The entry may have been made by another CPU: this CPU's value is then empty.
-    if counters.is_empty() {
-        *counters = Counters::first(*increment, now);
-    } else {
-        counters.count(*increment);
-    }
-    true
 }
 
 /// A bucket as its slots.

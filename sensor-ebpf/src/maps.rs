@@ -5,10 +5,10 @@ use core::ptr;
 use aya_ebpf::{
     helpers::generated::bpf_get_smp_processor_id,
     macros::map,
-    maps::{Array, PerCpuHashMap},
+    maps::{Array, HashMap},
 };
 use sensor_common::{
-    control::{Control, CpuState, GENERATIONS, Inspection},
+    control::{Control, CpuState, Inspection},
     parse::Decapsulate,
     table::{BucketV4, BucketV6, Counters, OverflowKey},
 };
@@ -29,9 +29,9 @@ pub static USED_V4: Array<u64> = Array::with_max_entries(1, MAPPED);
 #[map]
 pub static USED_V6: Array<u64> = Array::with_max_entries(1, MAPPED);
 #[map]
-static OVERFLOW_0: PerCpuHashMap<OverflowKey, Counters> = PerCpuHashMap::with_max_entries(1, 0);
+static OVERFLOW_0: HashMap<OverflowKey, Counters> = HashMap::with_max_entries(1, 0);
 #[map]
-static OVERFLOW_1: PerCpuHashMap<OverflowKey, Counters> = PerCpuHashMap::with_max_entries(1, 0);
+static OVERFLOW_1: HashMap<OverflowKey, Counters> = HashMap::with_max_entries(1, 0);
 #[map]
 static INSPECTION: Array<Inspection> = Array::with_max_entries(1, MAPPED);
 
@@ -91,14 +91,13 @@ pub fn cpu() -> u32 {
     unsafe { bpf_get_smp_processor_id() }
 }
 
-/// The generation to count into, read once a frame.
+/// The epoch, read once a frame: its lowest bit is the generation to count into.
 #[inline(always)]
-pub fn generation() -> u32 {
+pub fn epoch() -> u32 {
     let Some(control) = CONTROL.get_ptr(0) else { return 0 };
     // SAFETY: the map holds one `Control`. The agent writes the word while programs run; it is aligned
-    // and read in one piece, and either generation is a right answer.
-    let generation = unsafe { ptr::read_volatile(&raw const (*control).generation) };
-    generation & (GENERATIONS as u32 - 1)
+    // and read in one piece, and either epoch is a right answer.
+    unsafe { ptr::read_volatile(&raw const (*control).epoch) }
 }
 
 /// The state of this CPU.
@@ -112,7 +111,7 @@ pub fn cpu_state(cpu: u32) -> Option<&'static mut CpuState> {
 
 /// The overflow of a generation.
 #[inline(always)]
-pub fn overflow(generation: u32) -> &'static PerCpuHashMap<OverflowKey, Counters> {
+pub fn overflow(generation: u32) -> &'static HashMap<OverflowKey, Counters> {
     if generation == 0 { &OVERFLOW_0 } else { &OVERFLOW_1 }
 }
 

@@ -1,13 +1,15 @@
 //! The plain frames that links are full of, read in a straight line: Ethernet, at most one VLAN tag,
 //! IPv4 without options or IPv6 without extension headers, not a fragment, TCP or UDP to no tunnel's port.
+//! And the frames that by their ethertype are not IP.
 
 use super::{Decapsulate, found::Found, ipv4, ipv6, link, transport, tunnel};
 use crate::{
     frame::Frame,
     packet::{Marks, TCP, UDP},
+    reason::Ignored,
 };
 
-/// The segment in a plain frame. `None` says only that the frame must be walked.
+/// What is in a plain frame. `None` says only that the frame must be walked.
 #[inline(always)]
 pub fn find<F: Frame>(frame: &F, decapsulate: Decapsulate) -> Option<Found> {
     let ethertype = u16::from_be_bytes(frame.read(12)?);
@@ -23,6 +25,10 @@ fn datagram<F: Frame>(frame: &F, decapsulate: Decapsulate, ethertype: u16, offse
     match ethertype {
         link::IPV4 => v4(frame, decapsulate, offset),
         link::IPV6 => v6(frame, decapsulate, offset),
+        // Nothing that may hold IP: no reason to walk.
+        ethertype if link::name(ethertype).is_none() && frame.wire_len() >= offset => {
+            Some(Found::nothing(Ignored::NotIp))
+        }
         _ => None,
     }
 }
