@@ -104,7 +104,7 @@ pub struct Inspection {
     pub captured: u32,
     /// Length on the wire in bytes.
     pub wire_len: u32,
-    /// The flow, but for its source port.
+    /// The flow, but for its source port; no CPU.
     pub key: OverflowKey,
     /// Source port, host byte order.
     pub src_port: u16,
@@ -114,8 +114,6 @@ pub struct Inspection {
     pub link: u8,
     /// 0 where the frame has a flow, else 1 and the index of an [`Ignored`].
     pub ignored: u32,
-    /// Explicit padding.
-    pub reserved: u32,
 }
 
 impl Inspection {

@@ -6,8 +6,8 @@ use aya_ebpf::{
     maps::Array,
 };
 use sensor_common::{
-    control::{CpuState, FrameTotals, GENERATIONS},
-    packet::TCP,
+    control::{CpuState, FrameTotals},
+    packet::{Marks, TCP},
     parse::Found,
     reason::{Ignored, Lost},
     table::{
@@ -34,13 +34,10 @@ pub enum Outcome {
 #[inline(always)]
 pub fn account(find: impl FnOnce() -> Found, wire_len: usize) -> Outcome {
     let cpu = maps::cpu();
-    let epoch = maps::epoch();
-    let generation = epoch & (GENERATIONS as u32 - 1);
+    let generation = maps::generation_of(maps::epoch());
     // The map has an element for every possible CPU.
-    let Some(CpuState { totals, full_epoch }) = maps::cpu_state(cpu) else {
-        return Outcome::Lost(Lost::Internal);
-    };
-    let totals = &mut totals[generation as usize];
+    let Some(state) = maps::cpu_state(cpu) else { return Outcome::Lost(Lost::Internal) };
+    let totals = &mut state.totals[generation as usize];
     totals.seen += 1;
     let found = find();
     let ignored = found.ignored();
@@ -56,8 +53,7 @@ pub fn account(find: impl FnOnce() -> Found, wire_len: usize) -> Outcome {
     // An ICMP error marks the flow that it quotes, and is no frame of it.
     let (packets, bytes) = if ignored.is_none() { (1, wire_len as u32) } else { (0, 0) };
     let increment = Increment { packets, bytes, src_port: found.src_port, marks: found.marks };
-    let part = Part { cpu, generation };
-    match (count(&found, increment, part, totals, Fullness { epoch, full_epoch }), ignored) {
+    match (count(&found, increment, Part { cpu, generation }, totals), ignored) {
         (Ok(()), None) => Outcome::Counted,
         (Ok(()), Some(reason)) => Outcome::Ignored(reason),
         (Err(_), Some(reason)) => {
@@ -87,33 +83,8 @@ impl Part {
     }
 }
 
-/// What this CPU knows of the overflow.
-struct Fullness<'a> {
-    epoch: u32,
-    /// As in [`CpuState`].
-    full_epoch: &'a mut u32,
-}
-
-impl Fullness<'_> {
-    #[inline(always)]
-    fn is_full(&self) -> bool {
-        *self.full_epoch == self.epoch.wrapping_add(1)
-    }
-
-    #[inline(always)]
-    fn remember(&mut self) {
-        *self.full_epoch = self.epoch.wrapping_add(1);
-    }
-}
-
 #[inline(always)]
-fn count(
-    found: &Found,
-    increment: Increment,
-    part: Part,
-    totals: &mut FrameTotals,
-    mut fullness: Fullness<'_>,
-) -> Result<(), Lost> {
+fn count(found: &Found, increment: Increment, part: Part, totals: &mut FrameTotals) -> Result<(), Lost> {
     let Found { protocol, is_ipv6, .. } = *found;
     let (placed, inserted) = if is_ipv6 {
         let (key, bits) = (found.key_v6(), maps::bucket_bits_v6());
@@ -134,17 +105,16 @@ fn count(
         }
         Placed::Full => {}
     }
-    let state = part.generation | u32::from(fullness.is_full()) << 1;
-    match overflow(&found.overflow_key(part.cpu), &increment, state) {
+    let Increment { packets, bytes, src_port, marks } = increment;
+    let amount = u64::from(packets) << 32 | u64::from(bytes);
+    let origin = u32::from(src_port) << 8 | u32::from(marks.0);
+    match overflow(&mut found.overflow_key(), amount, origin, part.generation) {
         OVERFLOW_KNOWN => Ok(()),
         OVERFLOW_INSERTED => {
             totals.overflowed += 1;
             Ok(())
         }
-        OVERFLOW_FULL => {
-            fullness.remember();
-            Err(Lost::MapFull)
-        }
+        OVERFLOW_FULL => Err(Lost::MapFull),
         _ => Err(Lost::MapBusy),
     }
 }
@@ -214,26 +184,41 @@ const OVERFLOW_INSERTED: u32 = 1;
 const OVERFLOW_FULL: u32 = 2;
 const OVERFLOW_BUSY: u32 = 3;
 
-/// Counts in the overflow. Not inlined: few frames come here, and the rest should not carry its code.
-///
-/// Bit 0 of `state` is the generation, bit 1 tells that the overflow is full: a program of this kind takes few
-/// arguments.
+/// Counts in the overflow. Not inlined: few frames come here, and the rest should not carry its code, nor keep on
+/// the stack what is looked up again here. The increment comes in registers for the same reason: frames and bytes
+/// in the halves of `amount`, port and marks in `origin`.
 #[inline(never)]
-fn overflow(key: &OverflowKey, increment: &Increment, state: u32) -> u32 {
-    let (map, full) = (maps::overflow(state & 1), state & 2 != 0);
-    if let Some(counters) = map.get_ptr_mut(key) {
+fn overflow(key: &mut OverflowKey, amount: u64, origin: u32, generation: u32) -> u32 {
+    let increment = Increment {
+        packets: (amount >> 32) as u32,
+        bytes: amount as u32,
+        src_port: (origin >> 8) as u16,
+        marks: Marks(origin as u8),
+    };
+    key.cpu = maps::cpu();
+    let map = maps::overflow(generation);
+    if let Some(counters) = map.get_ptr_mut(&*key) {
         // SAFETY: the key names this CPU, which alone writes the value, and the active generation is not
         // drained.
-        unsafe { (*counters).count(*increment) };
+        unsafe { (*counters).count(increment) };
         return OVERFLOW_KNOWN;
     }
-    if full {
+    let epoch = maps::epoch();
+    let Some(CpuState { full_epoch, .. }) = maps::cpu_state(key.cpu) else { return OVERFLOW_BUSY };
+    // The epoch may have changed since the frame chose its generation; then this says nothing of it.
+    let current = maps::generation_of(epoch) == generation;
+    if current && *full_epoch == epoch.wrapping_add(1) {
         return OVERFLOW_FULL;
     }
-    let first = Counters::first(*increment, stamp(key.protocol));
-    match map.insert(key, first, u64::from(BPF_NOEXIST)) {
+    let first = Counters::first(increment, stamp(key.protocol));
+    match map.insert(&*key, first, u64::from(BPF_NOEXIST)) {
         Ok(()) => OVERFLOW_INSERTED,
-        Err(error) if error == -E2BIG => OVERFLOW_FULL,
+        Err(error) if error == -E2BIG => {
+            if current {
+                *full_epoch = epoch.wrapping_add(1);
+            }
+            OVERFLOW_FULL
+        }
         Err(_) => OVERFLOW_BUSY,
     }
 }

@@ -8,7 +8,7 @@ use aya_ebpf::{
     maps::{Array, HashMap},
 };
 use sensor_common::{
-    control::{Control, CpuState, Inspection},
+    control::{Control, CpuState, GENERATIONS, Inspection},
     parse::Decapsulate,
     table::{BucketV4, BucketV6, Counters, OverflowKey},
 };
@@ -98,6 +98,12 @@ pub fn epoch() -> u32 {
     // SAFETY: the map holds one `Control`. The agent writes the word while programs run; it is aligned
     // and read in one piece, and either epoch is a right answer.
     unsafe { ptr::read_volatile(&raw const (*control).epoch) }
+}
+
+/// The generation that an epoch counts into.
+#[inline(always)]
+pub const fn generation_of(epoch: u32) -> u32 {
+    epoch & (GENERATIONS as u32 - 1)
 }
 
 /// The state of this CPU.

@@ -129,15 +129,15 @@ impl Found {
         KeyV6::of_words(self.addresses, self.dst_port, self.protocol)
     }
 
-    /// The key of a segment in the flow table's overflow, counted by `cpu`.
+    /// The key of a segment in the flow table's overflow; the program adds the CPU.
     #[inline(always)]
     #[must_use]
-    pub const fn overflow_key(&self, cpu: u32) -> OverflowKey {
+    pub const fn overflow_key(&self) -> OverflowKey {
         let Self { addresses: [first, second, third, fourth], dst_port, protocol, is_ipv6, .. } = *self;
         let [a, b] = halves(first);
         let ([c, d], [e, f], [g, h]) = (halves(second), halves(third), halves(fourth));
         let family = if is_ipv6 { 6 } else { 4 };
-        OverflowKey { addresses: [a, b, c, d, e, f, g, h], dst_port, protocol, family, cpu }
+        OverflowKey { addresses: [a, b, c, d, e, f, g, h], dst_port, protocol, family, cpu: 0 }
     }
 
     /// The same as a packet.

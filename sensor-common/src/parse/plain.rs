@@ -26,7 +26,7 @@ fn datagram<F: Frame>(frame: &F, decapsulate: Decapsulate, ethertype: u16, offse
         link::IPV4 => v4(frame, decapsulate, offset),
         link::IPV6 => v6(frame, decapsulate, offset),
         // Nothing that may hold IP: no reason to walk.
-        ethertype if link::name(ethertype).is_none() && frame.wire_len() >= offset => {
+        ethertype if link::is_foreign(ethertype) && frame.wire_len() >= offset => {
             Some(Found::nothing(Ignored::NotIp))
         }
         _ => None,
@@ -93,4 +93,30 @@ fn segment<F: Frame>(
         return None;
     }
     Some(Found::segment(addresses, is_ipv6, ports, protocol, marks))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        frame::CapturedFrame,
+        parse::{Link, explain},
+    };
+
+    #[test]
+    fn a_frame_of_any_ethertype_is_the_same_plain_or_walked() {
+        for ethertype in 0..=u16::MAX {
+            for tagged in [false, true] {
+                let mut bytes = [0; 64];
+                let at = if tagged { 16 } else { 12 };
+                bytes[12..14].copy_from_slice(&[0x81, 0x00]);
+                bytes[at..at + 2].copy_from_slice(&ethertype.to_be_bytes());
+                let frame = CapturedFrame::whole(&bytes);
+                let walked = explain(&frame, Link::Ethernet, Decapsulate::ALL, &mut ());
+                if let Some(plain) = find(&frame, Decapsulate::ALL) {
+                    assert_eq!(plain, walked, "ethertype {ethertype:#06x}, tagged: {tagged}");
+                }
+            }
+        }
+    }
 }

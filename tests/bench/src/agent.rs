@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use anyhow::{Result, ensure};
 use sensor_common::packet::{Addresses, Marks};
-use sensor_tests::sender::{pin_to_cpu, require_cpus};
+use sensor_tests::sender::pin_to_cpu;
 use sensor_user::{
     capture::{live::table::TableSize, merge::FlowSet},
     clock::Timestamp,
@@ -15,7 +15,7 @@ use sensor_user::{
 
 use crate::{
     flows::{Random, random},
-    kernel::{Baseline, Driver, Sensor},
+    kernel::{Baseline, Driver, Sensor, cpus},
     report::{Bar, Report, median, ratio},
     sys::cpu_time,
 };
@@ -55,7 +55,7 @@ pub fn drain(rounds: usize, report: &mut Report) -> Result<()> {
 /// Frames at full speed on one CPU while the other drains without a pause: each flow compared with the truth.
 pub fn exactness(seconds: u64, report: &mut Report) -> Result<()> {
     const FLOWS: u32 = 1 << 14;
-    require_cpus(2)?;
+    ensure!(cpus()? >= 2, "two CPUs are needed");
     let mut sensor = Sensor::load(FLOWS * 2)?;
     let mut driver = Driver::load(FLOWS, 1, 1)?;
     let flows = random(&mut Random::new(2), FLOWS as usize);
