@@ -22,8 +22,8 @@ pub const GENERATIONS: usize = 2;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Control {
-    /// The generation to count into, 0 or 1.
-    pub generation: u32,
+    /// How often the generations were switched. Its lowest bit is the generation to count into.
+    pub epoch: u32,
     /// Explicit padding to the 8-byte granularity of array maps.
     pub reserved: u32,
 }
@@ -91,6 +91,9 @@ impl FrameTotals {
 pub struct CpuState {
     /// Frame counters, one set per generation.
     pub totals: [FrameTotals; GENERATIONS],
+    /// The epoch in which this CPU found the overflow full, plus 1; 0 for none. Nothing is removed within an
+    /// epoch, so the overflow stays full, and trying again would cost more than all else.
+    pub full_epoch: u32,
 }
 
 /// One frame put to the kernel's instance of the parser: the question, and then the answer.
@@ -101,7 +104,7 @@ pub struct Inspection {
     pub captured: u32,
     /// Length on the wire in bytes.
     pub wire_len: u32,
-    /// The flow, but for its source port.
+    /// The flow, but for its source port; no CPU.
     pub key: OverflowKey,
     /// Source port, host byte order.
     pub src_port: u16,
@@ -111,8 +114,6 @@ pub struct Inspection {
     pub link: u8,
     /// 0 where the frame has a flow, else 1 and the index of an [`Ignored`].
     pub ignored: u32,
-    /// Explicit padding.
-    pub reserved: u32,
 }
 
 impl Inspection {
@@ -150,5 +151,5 @@ impl Inspection {
 
 const _: () = assert!(size_of::<Inspection>() == 56);
 const _: () = assert!(size_of::<FrameTotals>() == 128);
-const _: () = assert!(size_of::<CpuState>() == 256);
+const _: () = assert!(size_of::<CpuState>() == 384);
 const _: () = assert!(size_of::<Control>() == 8);

@@ -24,7 +24,8 @@ pub const FLOWS_V6: &str = "FLOWS_V6";
 pub const USED_V4: &str = "USED_V4";
 /// Map of bitmap words, one bit per bucket of [`FLOWS_V6`].
 pub const USED_V6: &str = "USED_V6";
-/// The overflow of each generation: per-CPU hash maps of [`OverflowKey`] to [`Counters`].
+/// The overflow of each generation: hash maps of [`OverflowKey`] to [`Counters`]. The key names the CPU, so that each
+/// entry has one writer, and costs the same on a machine with many CPUs.
 pub const OVERFLOW: [&str; GENERATIONS] = ["OVERFLOW_0", "OVERFLOW_1"];
 
 /// Slots in a bucket: two cache lines of IPv4, four of IPv6.
@@ -192,19 +193,21 @@ pub struct OverflowKey {
     pub protocol: u8,
     /// 4 or 6.
     pub family: u8,
+    /// The CPU that counts here; no other does.
+    pub cpu: u32,
 }
 
 impl OverflowKey {
     /// From the bytes of a map's key.
     #[must_use]
-    pub fn from_bytes(bytes: &[u8; 36]) -> Self {
+    pub fn from_bytes(bytes: &[u8; 40]) -> Self {
+        let word = |i: usize| u32::from_ne_bytes(core::array::from_fn(|byte| bytes[4 * i + byte]));
         Self {
-            addresses: core::array::from_fn(|i| {
-                u32::from_ne_bytes(core::array::from_fn(|byte| bytes[4 * i + byte]))
-            }),
+            addresses: core::array::from_fn(word),
             dst_port: u16::from_ne_bytes([bytes[32], bytes[33]]),
             protocol: bytes[34],
             family: bytes[35],
+            cpu: word(9),
         }
     }
 
@@ -220,7 +223,7 @@ impl OverflowKey {
     }
 }
 
-const _: () = assert!(size_of::<OverflowKey>() == 36 && size_of::<Counters>() == 24);
+const _: () = assert!(size_of::<OverflowKey>() == 40 && size_of::<Counters>() == 24);
 
 /// What became of an update in one bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,8 +6,8 @@ use aya_ebpf::{
     maps::Array,
 };
 use sensor_common::{
-    control::FrameTotals,
-    packet::TCP,
+    control::{CpuState, FrameTotals},
+    packet::{Marks, TCP},
     parse::Found,
     reason::{Ignored, Lost},
     table::{
@@ -34,10 +34,10 @@ pub enum Outcome {
 #[inline(always)]
 pub fn account(find: impl FnOnce() -> Found, wire_len: usize) -> Outcome {
     let cpu = maps::cpu();
-    let generation = maps::generation();
+    let generation = maps::generation_of(maps::epoch());
     // The map has an element for every possible CPU.
     let Some(state) = maps::cpu_state(cpu) else { return Outcome::Lost(Lost::Internal) };
-    let totals = &mut state.totals[(generation & 1) as usize];
+    let totals = &mut state.totals[generation as usize];
     totals.seen += 1;
     let found = find();
     let ignored = found.ignored();
@@ -105,7 +105,10 @@ fn count(found: &Found, increment: Increment, part: Part, totals: &mut FrameTota
         }
         Placed::Full => {}
     }
-    match overflow(&found.overflow_key(), &increment, part.generation) {
+    let Increment { packets, bytes, src_port, marks } = increment;
+    let amount = u64::from(packets) << 32 | u64::from(bytes);
+    let origin = u32::from(src_port) << 8 | u32::from(marks.0);
+    match overflow(&mut found.overflow_key(), amount, origin, part.generation) {
         OVERFLOW_KNOWN => Ok(()),
         OVERFLOW_INSERTED => {
             totals.overflowed += 1;
@@ -181,35 +184,43 @@ const OVERFLOW_INSERTED: u32 = 1;
 const OVERFLOW_FULL: u32 = 2;
 const OVERFLOW_BUSY: u32 = 3;
 
-/// Counts in the overflow. Not inlined: few frames come here, and the rest should not carry its code.
+/// Counts in the overflow. Not inlined: few frames come here, and the rest should not carry its code, nor keep on
+/// the stack what is looked up again here. The increment comes in registers for the same reason: frames and bytes
+/// in the halves of `amount`, port and marks in `origin`.
 #[inline(never)]
-fn overflow(key: &OverflowKey, increment: &Increment, generation: u32) -> u32 {
+fn overflow(key: &mut OverflowKey, amount: u64, origin: u32, generation: u32) -> u32 {
+    let increment = Increment {
+        packets: (amount >> 32) as u32,
+        bytes: amount as u32,
+        src_port: (origin >> 8) as u16,
+        marks: Marks(origin as u8),
+    };
+    key.cpu = maps::cpu();
     let map = maps::overflow(generation);
-    let now = stamp(key.protocol);
-    if count_known(map.get_ptr_mut(key), increment, now) {
+    if let Some(counters) = map.get_ptr_mut(&*key) {
+        // SAFETY: the key names this CPU, which alone writes the value, and the active generation is not
+        // drained.
+        unsafe { (*counters).count(increment) };
         return OVERFLOW_KNOWN;
     }
-    match map.insert(key, Counters::first(*increment, now), u64::from(BPF_NOEXIST)) {
+    let epoch = maps::epoch();
+    let Some(CpuState { full_epoch, .. }) = maps::cpu_state(key.cpu) else { return OVERFLOW_BUSY };
+    // The epoch may have changed since the frame chose its generation; then this says nothing of it.
+    let current = maps::generation_of(epoch) == generation;
+    if current && *full_epoch == epoch.wrapping_add(1) {
+        return OVERFLOW_FULL;
+    }
+    let first = Counters::first(increment, stamp(key.protocol));
+    match map.insert(&*key, first, u64::from(BPF_NOEXIST)) {
         Ok(()) => OVERFLOW_INSERTED,
-        // Another CPU may have put it there in between.
-        Err(_) if count_known(map.get_ptr_mut(key), increment, now) => OVERFLOW_KNOWN,
-        Err(error) if error == -E2BIG => OVERFLOW_FULL,
+        Err(error) if error == -E2BIG => {
+            if current {
+                *full_epoch = epoch.wrapping_add(1);
+            }
+            OVERFLOW_FULL
+        }
         Err(_) => OVERFLOW_BUSY,
     }
-}
-
-#[inline(always)]
-fn count_known(counters: Option<*mut Counters>, increment: &Increment, now: u64) -> bool {
-    let Some(counters) = counters else { return false };
-    // SAFETY: a value of a per-CPU map belongs to this CPU, and the active generation is not drained.
-    let counters = unsafe { &mut *counters };
-    // The entry may have been made by another CPU: this CPU's value is then empty.
-    if counters.is_empty() {
-        *counters = Counters::first(*increment, now);
-    } else {
-        counters.count(*increment);
-    }
-    true
 }
 
 /// A bucket as its slots.

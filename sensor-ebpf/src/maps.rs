@@ -5,7 +5,7 @@ use core::ptr;
 use aya_ebpf::{
     helpers::generated::bpf_get_smp_processor_id,
     macros::map,
-    maps::{Array, LruHashMap, PerCpuHashMap},
+    maps::{Array, HashMap, LruHashMap},
 };
 use sensor_common::{
     control::{Control, CpuState, GENERATIONS, Inspection},
@@ -30,9 +30,9 @@ pub static USED_V4: Array<u64> = Array::with_max_entries(1, MAPPED);
 #[map]
 pub static USED_V6: Array<u64> = Array::with_max_entries(1, MAPPED);
 #[map]
-static OVERFLOW_0: PerCpuHashMap<OverflowKey, Counters> = PerCpuHashMap::with_max_entries(1, 0);
+static OVERFLOW_0: HashMap<OverflowKey, Counters> = HashMap::with_max_entries(1, 0);
 #[map]
-static OVERFLOW_1: PerCpuHashMap<OverflowKey, Counters> = PerCpuHashMap::with_max_entries(1, 0);
+static OVERFLOW_1: HashMap<OverflowKey, Counters> = HashMap::with_max_entries(1, 0);
 /// The least recently used are forgotten: that loses no count, only whose a fragment was.
 #[map]
 pub static FRAGMENTS: LruHashMap<FragmentKey, FirstFragment> =
@@ -96,14 +96,19 @@ pub fn cpu() -> u32 {
     unsafe { bpf_get_smp_processor_id() }
 }
 
-/// The generation to count into, read once a frame.
+/// The epoch, read once a frame: its lowest bit is the generation to count into.
 #[inline(always)]
-pub fn generation() -> u32 {
+pub fn epoch() -> u32 {
     let Some(control) = CONTROL.get_ptr(0) else { return 0 };
     // SAFETY: the map holds one `Control`. The agent writes the word while programs run; it is aligned
-    // and read in one piece, and either generation is a right answer.
-    let generation = unsafe { ptr::read_volatile(&raw const (*control).generation) };
-    generation & (GENERATIONS as u32 - 1)
+    // and read in one piece, and either epoch is a right answer.
+    unsafe { ptr::read_volatile(&raw const (*control).epoch) }
+}
+
+/// The generation that an epoch counts into.
+#[inline(always)]
+pub const fn generation_of(epoch: u32) -> u32 {
+    epoch & (GENERATIONS as u32 - 1)
 }
 
 /// The state of this CPU.
@@ -117,7 +122,7 @@ pub fn cpu_state(cpu: u32) -> Option<&'static mut CpuState> {
 
 /// The overflow of a generation.
 #[inline(always)]
-pub fn overflow(generation: u32) -> &'static PerCpuHashMap<OverflowKey, Counters> {
+pub fn overflow(generation: u32) -> &'static HashMap<OverflowKey, Counters> {
     if generation == 0 { &OVERFLOW_0 } else { &OVERFLOW_1 }
 }
 

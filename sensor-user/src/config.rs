@@ -175,8 +175,8 @@ impl Default for Config {
 impl Default for Capacity {
     fn default() -> Self {
         Self {
-            ipv4_flows: 131_072,
-            ipv6_flows: 32_768,
+            ipv4_flows: 140_000,
+            ipv6_flows: 35_000,
             trifectas: 1_000_000,
             peers: 1_000_000,
             sources: 20_000,

@@ -2,6 +2,7 @@
 //!
 //! Every subcommand first calls [`setup`] for what it needs, so a fresh machine needs nothing but rustup.
 
+mod bench;
 mod build;
 mod demo;
 mod evaluate;
@@ -36,6 +37,8 @@ enum Task {
     Fuzz(fuzz::Options),
     /// Measures the detectors on labelled captures: what they find, how soon, and what they call wrongly.
     Evaluate(evaluate::Options),
+    /// Measures what the sensor costs, side by side with the kernel's own maps (as root).
+    Bench(bench::Options),
     /// Shows the sensor catching a BitTorrent client, in network namespaces of its own (as root).
     Demo(demo::Options),
     /// Runs the sensor with a real Prometheus, Alertmanager and pager, for a person to look at (as root).
@@ -61,6 +64,7 @@ fn run(task: Task) -> Result<()> {
         Task::Soak(options) => soak::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Evaluate(options) => evaluate::run(&options),
+        Task::Bench(options) => bench::run(&options),
         Task::Demo(options) => demo::run(&options),
         Task::Stack => stack::run(),
     }

@@ -79,6 +79,15 @@ pub fn fuzzer() -> Result<()> {
     )
 }
 
+/// What the benchmarks run: the cable, and the programs that replay is compared with.
+pub fn bench() -> Result<()> {
+    network()?;
+    let missing =
+        [("tshark", "tshark"), ("nfpcapd", "nfdump")].into_iter().filter(|(program, _)| !has(program));
+    let packages: Vec<_> = missing.map(|(_, package)| package).collect();
+    apt::install(&packages)
+}
+
 fn programs(wanted: impl Fn(&str) -> bool) -> Result<()> {
     let missing = PROGRAMS.into_iter().filter(|(program, package)| wanted(package) && !has(program));
     let mut packages: Vec<_> = missing.map(|(_, package)| package).collect();

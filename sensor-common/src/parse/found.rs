@@ -150,7 +150,7 @@ impl Found {
         KeyV6::of_words(self.addresses, self.dst_port, self.protocol)
     }
 
-    /// The key of a segment in the flow table's overflow.
+    /// The key of a segment in the flow table's overflow; the program adds the CPU.
     #[inline(always)]
     #[must_use]
     pub const fn overflow_key(&self) -> OverflowKey {
@@ -158,7 +158,7 @@ impl Found {
         let [a, b] = halves(first);
         let ([c, d], [e, f], [g, h]) = (halves(second), halves(third), halves(fourth));
         let family = if is_ipv6 { 6 } else { 4 };
-        OverflowKey { addresses: [a, b, c, d, e, f, g, h], dst_port, protocol, family }
+        OverflowKey { addresses: [a, b, c, d, e, f, g, h], dst_port, protocol, family, cpu: 0 }
     }
 
     /// The same as a packet.

@@ -78,6 +78,16 @@ pub fn payload<F: Frame>(walk: &mut Walk<'_, F>, ethertype: u16) -> Result<Layer
     }
 }
 
+/// Whether nothing under this ethertype can be IP, which [`payload`] would find as well.
+#[inline(always)]
+pub const fn is_foreign(ethertype: u16) -> bool {
+    let known = matches!(
+        ethertype,
+        IPV4 | IPV6 | MPLS | MPLS_MULTICAST | PPPOE | MACSEC | BACKBONE_TAG | NETWORK_SERVICE | TRILL
+    );
+    !known && !is_tag(ethertype) && ethertype > MAX_LENGTH
+}
+
 /// The name of what an ethertype names, of those that are known here.
 pub const fn name(ethertype: u16) -> Option<&'static str> {
     Some(match ethertype {

@@ -1,13 +1,15 @@
 //! The plain frames that links are full of, read in a straight line: Ethernet, at most one VLAN tag,
 //! IPv4 without options or IPv6 without extension headers, not a fragment, TCP or UDP to no tunnel's port.
+//! And the frames that by their ethertype are not IP.
 
 use super::{Decapsulate, found::Found, ipv4, ipv6, link, transport, tunnel};
 use crate::{
     frame::Frame,
     packet::{Marks, TCP, UDP},
+    reason::Ignored,
 };
 
-/// The segment in a plain frame. `None` says only that the frame must be walked.
+/// What is in a plain frame. `None` says only that the frame must be walked.
 #[inline(always)]
 pub fn find<F: Frame>(frame: &F, decapsulate: Decapsulate) -> Option<Found> {
     let ethertype = u16::from_be_bytes(frame.read(12)?);
@@ -23,6 +25,10 @@ fn datagram<F: Frame>(frame: &F, decapsulate: Decapsulate, ethertype: u16, offse
     match ethertype {
         link::IPV4 => v4(frame, decapsulate, offset),
         link::IPV6 => v6(frame, decapsulate, offset),
+        // Nothing that may hold IP: no reason to walk.
+        ethertype if link::is_foreign(ethertype) && frame.wire_len() >= offset => {
+            Some(Found::nothing(Ignored::NotIp))
+        }
         _ => None,
     }
 }
@@ -87,4 +93,30 @@ fn segment<F: Frame>(
         return None;
     }
     Some(Found::segment(addresses, is_ipv6, ports, protocol, marks))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        frame::CapturedFrame,
+        parse::{Link, explain},
+    };
+
+    #[test]
+    fn a_frame_of_any_ethertype_is_the_same_plain_or_walked() {
+        for ethertype in 0..=u16::MAX {
+            for tagged in [false, true] {
+                let mut bytes = [0; 64];
+                let at = if tagged { 16 } else { 12 };
+                bytes[12..14].copy_from_slice(&[0x81, 0x00]);
+                bytes[at..at + 2].copy_from_slice(&ethertype.to_be_bytes());
+                let frame = CapturedFrame::whole(&bytes);
+                let walked = explain(&frame, Link::Ethernet, Decapsulate::ALL, ());
+                if let Some(plain) = find(&frame, Decapsulate::ALL) {
+                    assert_eq!(plain, walked, "ethertype {ethertype:#06x}, tagged: {tagged}");
+                }
+            }
+        }
+    }
 }

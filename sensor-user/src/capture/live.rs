@@ -8,6 +8,8 @@ pub mod program;
 mod sys;
 pub mod table;
 
+pub use self::sys::wait_for_running_programs;
+
 use std::{
     io,
     time::{Duration, Instant},

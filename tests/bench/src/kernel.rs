@@ -6,12 +6,13 @@ use anyhow::{Context, Result, bail, ensure};
 use aya::{
     Ebpf, EbpfLoader,
     maps::{Map, MapData, PerCpuArray, PerCpuValues, ProgramArray},
-    programs::{ProgramFd, TestRun as _, TestRunOptions, Xdp},
+    programs::{ProgramFd, TestRun as _, TestRunOptions, Xdp, xdp::XdpMode},
     util::nr_cpus,
 };
+use nix::net::if_::if_nametoindex;
 use sensor_common::{
     bench::{Cursor, FrameFlow},
-    table::{BucketV4, Counters},
+    table::{Counters, SLOTS},
 };
 use sensor_user::{
     capture::live::{
@@ -24,6 +25,7 @@ use sensor_user::{
 use crate::{
     flows::tcp_frame,
     sys::{BatchDrain, FlowList, cpu_time},
+    traffic::mean_run,
 };
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/bench.bpf.o"));
@@ -87,11 +89,10 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// For at most `flows` flows, with kernel maps of `entries` entries.
-    pub fn load(flows: u32, entries: u32) -> Result<Self> {
+    /// For at most `flows` flows, with kernel maps of `entries` entries and a floor of `slots` slots.
+    pub fn load(flows: u32, entries: u32, slots: u32) -> Result<Self> {
         ensure!(!OBJECT.is_empty(), "built with SENSOR_EBPF_SKIP: unset it and build again");
-        // As many slots for the floor as the kernel maps have entries.
-        let floor_bits = (entries / 4).max(1).ilog2();
+        let floor_bits = (slots / SLOTS as u32).max(1).ilog2();
         let mut ebpf = EbpfLoader::new()
             .override_global("FLOOR_BITS", &floor_bits, true)
             .map_max_entries("FLOWS", flows)
@@ -152,6 +153,16 @@ impl Driver {
         Ok(took.as_secs_f64() * 1e9 / f64::from(frames))
     }
 
+    /// Mean run time in nanoseconds of a baseline that is attached to an interface while `task` runs.
+    pub fn attached(
+        &mut self,
+        baseline: Baseline,
+        interface: &str,
+        task: &mut (impl FnMut() -> Result<()> + Send),
+    ) -> Result<f64> {
+        attached(xdp(&mut self.ebpf, baseline.program())?, interface, task)
+    }
+
     /// Empties the map of a baseline; returns the number of entries and the CPU time in seconds.
     pub fn drain_baseline(&self, baseline: Baseline, batch: &mut BatchDrain) -> Result<(usize, f64)> {
         let name = baseline.map().context("this baseline has no entries")?;
@@ -175,6 +186,14 @@ impl Driver {
     }
 }
 
+fn attached(program: &mut Xdp, interface: &str, task: impl FnOnce() -> Result<()>) -> Result<f64> {
+    let index = if_nametoindex(interface).with_context(|| format!("no interface {interface}"))?;
+    let link = program.attach_to_if_index(index, XdpMode::Driver).context("attaching to the cable")?;
+    let cost = mean_run(program.info()?.id(), task);
+    program.detach(link)?;
+    cost
+}
+
 fn xdp<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp> {
     Ok(ebpf.program_mut(name).with_context(|| format!("no program {name}"))?.try_into()?)
 }
@@ -188,8 +207,7 @@ fn array<'a>(ebpf: &'a Ebpf, name: &str) -> Result<&'a MapData> {
 
 /// The sensor's own program and its flow table.
 pub struct Sensor {
-    /// Keeps the program loaded.
-    _program: Program,
+    program: Program,
     /// To put it under test.
     pub fd: ProgramFd,
     /// The agent's side.
@@ -206,12 +224,21 @@ impl Sensor {
         let mut program = Program::load(&size, true, sensor_common::parse::Decapsulate::ALL)?;
         let fd = program.verified("sensor")?.fd()?.try_clone()?;
         let table = FlowTable::take(program.ebpf(), size)?;
-        Ok(Self { _program: program, fd, table, size })
+        Ok(Self { program, fd, table, size })
     }
 
-    /// Entries of one CPU's part of the table for which [`Sensor::load`] made room, both of them.
+    /// IPv4 entries of one CPU's part of one generation.
     pub fn slots_per_cpu(&self) -> u32 {
-        (size_of::<BucketV4>() as u32 / 32) << self.size.bucket_bits_v4
+        (SLOTS as u32) << self.size.bucket_bits_v4
+    }
+
+    /// Mean run time in nanoseconds of the program attached to an interface while `task` runs.
+    pub fn attached(
+        &mut self,
+        interface: &str,
+        task: &mut (impl FnMut() -> Result<()> + Send),
+    ) -> Result<f64> {
+        attached(self.program.verified("sensor")?, interface, task)
     }
 
     /// Empties the table and counts what was in it.

@@ -4,14 +4,21 @@
 //! counts are the ratios. Run by `cargo xtask bench`, as root.
 #![deny(unsafe_code)]
 
+mod agent;
 mod flows;
 mod frames;
 mod kernel;
+mod plot;
+mod replay;
 mod report;
 mod sys;
+mod traffic;
+
+use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
+use sensor_tests::sender::pin_to_cpu;
 
 use crate::report::Report;
 
@@ -24,6 +31,12 @@ struct Options {
     /// Only this group of figures; may be repeated.
     #[arg(long, value_enum)]
     only: Vec<Group>,
+    /// Instead: the cost of a frame and of the agent under real traffic, over a cable of network namespaces.
+    #[arg(long)]
+    traffic: bool,
+    /// Where to draw the cost of a frame from 1 to 4 million flows.
+    #[arg(long)]
+    plot: Option<PathBuf>,
 }
 
 /// Figures that are measured together.
@@ -39,30 +52,76 @@ enum Group {
     Chosen,
     /// Two CPUs at once.
     Cpus,
+    /// Memory per flow.
+    Memory,
+    /// Draining a million entries.
+    Drain,
+    /// Frames accounted for while draining.
+    Exactness,
+    /// Behind the drain.
+    Pipeline,
+    /// Capture files.
+    Replay,
+    /// The growth curve alone, where it is to be drawn.
+    Curve,
 }
+
+/// How long exactness is watched, in seconds.
+const EXACTNESS: u64 = 30;
 
 fn main() -> Result<()> {
     let options = Options::parse();
-    let wanted = |group| options.only.is_empty() || options.only.contains(&group);
     let mut report = Report::default();
+    if options.traffic {
+        traffic::traffic(options.rounds, &mut report)?;
+    } else {
+        measure(&options, &mut report)?;
+    }
+    println!("{report}\n{} of the bars were missed.", report.missed());
+    Ok(())
+}
+
+fn measure(options: &Options, report: &mut Report) -> Result<()> {
+    let wanted = |group| options.only.is_empty() || options.only.contains(&group);
     let rounds = options.rounds;
+    // What is per CPU stays with one; where two are needed, threads choose theirs.
+    pin_to_cpu(0)?;
     if wanted(Group::Parser) {
-        frames::parser(rounds, &mut report)?;
+        frames::parser(rounds, report)?;
     }
     if wanted(Group::Table) {
         let points = [1 << 10, 1 << 16, 1 << 20].map(|flows| frames::point(flows, rounds));
         let points = points.into_iter().collect::<Result<Vec<_>>>()?;
-        frames::report_points(&points, &mut report);
+        frames::report_points(&points, report);
     }
     if wanted(Group::Full) {
-        frames::full(rounds, &mut report)?;
+        frames::full(rounds, report)?;
     }
     if wanted(Group::Chosen) {
-        frames::chosen(rounds, &mut report)?;
+        frames::chosen(rounds, report)?;
     }
     if wanted(Group::Cpus) {
-        frames::two_cpus(rounds, &mut report)?;
+        frames::two_cpus(rounds, report)?;
     }
-    println!("{report}");
+    if wanted(Group::Memory) {
+        agent::memory(report);
+    }
+    if wanted(Group::Drain) {
+        agent::drain(rounds, report)?;
+    }
+    if wanted(Group::Exactness) {
+        agent::exactness(EXACTNESS, report)?;
+    }
+    if wanted(Group::Pipeline) {
+        agent::pipeline(rounds, report);
+    }
+    if wanted(Group::Replay) {
+        replay::replay(rounds, report)?;
+    }
+    if let Some(path) = &options.plot {
+        let points = plot::CURVE.map(|flows| frames::known_flows(flows, rounds).map(|costs| (flows, costs)));
+        let points = points.into_iter().collect::<Result<Vec<_>>>()?;
+        plot::draw(path, &points)?;
+    }
     Ok(())
 }

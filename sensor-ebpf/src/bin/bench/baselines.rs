@@ -12,7 +12,7 @@ use aya_ebpf::{
 };
 use sensor_common::{
     frame::Frame,
-    parse::{Found, Link, find},
+    parse::{Decapsulate, Found, Link, find},
     table::{BucketV4, Counters, HashSecret, Home, Increment, KeyV4, STAMP_NANOSECONDS, Slot, SlotV4},
 };
 
@@ -44,7 +44,7 @@ pub fn empty(_: XdpContext) -> u32 {
 /// Only parses.
 #[xdp]
 pub fn parse_only(ctx: XdpContext) -> u32 {
-    let found = find(&WholeFrame::new(&ctx), Link::Ethernet);
+    let found = parse(&WholeFrame::new(&ctx));
     let KeyV4 { addresses, port_and_protocol } = found.key_v4();
     // The result must look used, or the compiler leaves the parser out.
     keep(addresses);
@@ -58,7 +58,7 @@ pub fn parse_only(ctx: XdpContext) -> u32 {
 #[xdp]
 pub fn floor(ctx: XdpContext) -> u32 {
     let frame = WholeFrame::new(&ctx);
-    let found = find(&frame, Link::Ethernet);
+    let found = parse(&frame);
     // SAFETY: a reference is valid to read.
     let bits = unsafe { core::ptr::read_volatile(&raw const FLOOR_BITS) };
     let hash = SlotV4::hash(&found.key_v4(), |word| SECRET.0[word]);
@@ -76,7 +76,7 @@ pub fn floor(ctx: XdpContext) -> u32 {
 #[xdp]
 pub fn percpu_hash(ctx: XdpContext) -> u32 {
     let frame = WholeFrame::new(&ctx);
-    let found = find(&frame, Link::Ethernet);
+    let found = parse(&frame);
     let (key, increment) = (key(&found), increment(&found, frame.wire_len()));
     if let Some(counters) = KERNEL_HASH.get_ptr_mut(key) {
         // SAFETY: this CPU's value.
@@ -91,7 +91,7 @@ pub fn percpu_hash(ctx: XdpContext) -> u32 {
 #[xdp]
 pub fn lru_percpu_hash(ctx: XdpContext) -> u32 {
     let frame = WholeFrame::new(&ctx);
-    let found = find(&frame, Link::Ethernet);
+    let found = parse(&frame);
     let (key, increment) = (key(&found), increment(&found, frame.wire_len()));
     if let Some(counters) = KERNEL_LRU.get_ptr_mut(key) {
         // SAFETY: this CPU's value.
@@ -100,6 +100,12 @@ pub fn lru_percpu_hash(ctx: XdpContext) -> u32 {
         let _ = KERNEL_LRU.insert(key, Counters::first(increment, stamp()), u64::from(BPF_NOEXIST));
     }
     xdp_action::XDP_DROP
+}
+
+/// The sensor's parser, told to open no tunnels.
+#[inline(always)]
+fn parse(frame: &WholeFrame) -> Found {
+    find(frame, Link::Ethernet, Decapsulate::of_words([0; 2]))
 }
 
 #[inline(always)]

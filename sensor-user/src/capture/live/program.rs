@@ -133,8 +133,8 @@ impl Program {
             .map_max_entries(FLOWS_V6, size.buckets(size.bucket_bits_v6))
             .map_max_entries(USED_V4, size.words(size.bucket_bits_v4))
             .map_max_entries(USED_V6, size.words(size.bucket_bits_v6))
-            .map_max_entries(OVERFLOW[0], size.overflow)
-            .map_max_entries(OVERFLOW[1], size.overflow)
+            .map_max_entries(OVERFLOW[0], size.overflow())
+            .map_max_entries(OVERFLOW[1], size.overflow())
             .load(OBJECT)
             .map_err(load_failure)?;
         let log = KernelLog::of(&mut ebpf, log_level);

@@ -7,7 +7,7 @@ use std::{
 
 use aya::{
     Ebpf,
-    maps::{Map, MapData, MapError, PerCpuHashMap},
+    maps::{HashMap, Map, MapData, MapError},
 };
 use sensor_common::{
     control::{CONTROL, CPU_STATE, Control, CpuState, FrameTotals, GENERATIONS},
@@ -24,7 +24,15 @@ use crate::config::Capacity;
 /// Entries of the overflow, for every generation. A flow comes there when the two buckets it may live in
 /// are full, which at half load meets one flow in 250.
 const OVERFLOW_SHARE: u32 = 32;
-const OVERFLOW_MIN: u32 = 1024;
+
+/// Kernel memory of an entry of the overflow, which is preallocated: 48 bytes of header, key and value
+/// (kernel/bpf/hashtab.c, struct `htab_elem`), and a list head of 16 for each, up to a power of two.
+const OVERFLOW_ENTRY: u64 = 48 + size_of::<OverflowKey>() as u64 + size_of::<Counters>() as u64 + 2 * 16;
+
+/// Memory per flow that a table of this capacity takes at most, overflow, bitmap and both generations included.
+const BYTES_V4: u64 = 256;
+/// The same for IPv6.
+const BYTES_V6: u64 = 2 * BYTES_V4;
 
 /// How large the table of one interface is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,22 +43,32 @@ pub struct TableSize {
     pub bucket_bits_v4: u32,
     /// Logarithm of the IPv6 buckets per CPU and generation.
     pub bucket_bits_v6: u32,
-    /// Entries of the overflow of one generation.
-    pub overflow: u32,
+    /// Entries of the overflow of one generation that are there for IPv4.
+    pub overflow_v4: u32,
+    /// The same for IPv6; both share one map.
+    pub overflow_v6: u32,
 }
 
 impl TableSize {
-    /// Room for `capacity` on `cpus` CPUs, at half load and with up to twice the fair share of flows on one
-    /// CPU, in 256 bytes per IPv4 flow at most (512 for IPv6), both generations included.
+    /// Room for `capacity` on `cpus` CPUs: as much as fits into [`BYTES_V4`] and [`BYTES_V6`] per flow. That is a
+    /// quarter to half of the slots in use where the flows are spread evenly, and room for twice the fair share
+    /// of flows on one CPU. Never less than the smallest table, which a bitmap word sets.
     #[must_use]
     pub fn new(capacity: &Capacity, cpus: u32) -> Self {
-        let bits = |flows: u32| (flows / cpus).max(BUCKETS_PER_WORD).ilog2();
-        let flows = capacity.ipv4_flows.saturating_add(capacity.ipv6_flows);
+        let overflow = |flows: u32| flows.div_ceil(OVERFLOW_SHARE);
+        let bits = |flows: u32, bytes: u64, bucket: usize| {
+            let table =
+                u64::from(flows) * bytes - GENERATIONS as u64 * u64::from(overflow(flows)) * OVERFLOW_ENTRY;
+            // 64 buckets share a word of the bitmap, so one takes an eighth of a byte more.
+            let buckets = table * 8 / (GENERATIONS as u64 * u64::from(cpus) * (bucket as u64 * 8 + 1));
+            buckets.max(u64::from(BUCKETS_PER_WORD)).ilog2()
+        };
         Self {
             cpus,
-            bucket_bits_v4: bits(capacity.ipv4_flows),
-            bucket_bits_v6: bits(capacity.ipv6_flows),
-            overflow: (flows / OVERFLOW_SHARE).max(OVERFLOW_MIN),
+            bucket_bits_v4: bits(capacity.ipv4_flows, BYTES_V4, size_of::<BucketV4>()),
+            bucket_bits_v6: bits(capacity.ipv6_flows, BYTES_V6, size_of::<BucketV6>()),
+            overflow_v4: overflow(capacity.ipv4_flows),
+            overflow_v6: overflow(capacity.ipv6_flows),
         }
     }
 
@@ -77,18 +95,28 @@ impl TableSize {
         u64::from(buckets) / GENERATIONS as u64 * SLOTS as u64
     }
 
+    /// Entries of the overflow of one generation.
+    #[must_use]
+    pub const fn overflow(&self) -> u32 {
+        self.overflow_v4.saturating_add(self.overflow_v6)
+    }
+
     /// Memory of all of it in bytes, as the kernel accounts it, map headers left out.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        let family = |bits, bucket: usize| {
-            u64::from(self.buckets(bits)) * bucket as u64 + u64::from(self.words(bits)) * 8
-        };
-        // A preallocated per-CPU hash entry: 48 bytes of header, key and value pointer rounded to 8, and a
-        // value per CPU (kernel/bpf/hashtab.c, struct htab_elem).
-        let entry = 48 + 40 + 8 + 24 * u64::from(self.cpus);
-        family(self.bucket_bits_v4, size_of::<BucketV4>())
-            + family(self.bucket_bits_v6, size_of::<BucketV6>())
-            + GENERATIONS as u64 * u64::from(self.overflow) * entry
+        self.bytes_v4() + self.family(self.bucket_bits_v6, size_of::<BucketV6>(), self.overflow_v6)
+    }
+
+    /// The part of it that is there for IPv4.
+    #[must_use]
+    pub fn bytes_v4(&self) -> u64 {
+        self.family(self.bucket_bits_v4, size_of::<BucketV4>(), self.overflow_v4)
+    }
+
+    fn family(&self, bits: u32, bucket: usize, overflow: u32) -> u64 {
+        u64::from(self.buckets(bits)) * bucket as u64
+            + u64::from(self.words(bits)) * 8
+            + GENERATIONS as u64 * u64::from(overflow) * OVERFLOW_ENTRY
     }
 }
 
@@ -142,8 +170,7 @@ pub struct FlowTable {
     cpu_state: MappedArray<CpuState>,
     v4: Family<BucketV4>,
     v6: Family<BucketV6>,
-    overflow:
-        [PerCpuHashMap<MapData, [u8; size_of::<OverflowKey>()], [u8; size_of::<Counters>()]>; GENERATIONS],
+    overflow: [HashMap<MapData, [u8; size_of::<OverflowKey>()], [u8; size_of::<Counters>()]>; GENERATIONS],
     /// The totals of each CPU as of the last drain of each generation.
     drained: [Vec<FrameTotals>; GENERATIONS],
 }
@@ -184,7 +211,7 @@ impl FlowTable {
     pub fn take(ebpf: &mut Ebpf, size: TableSize) -> Result<Self, TableError> {
         let overflow = |ebpf: &mut Ebpf, name: &'static str| {
             let map = ebpf.take_map(name).ok_or(TableError::Missing(name))?;
-            PerCpuHashMap::try_from(map).map_err(|error| TableError::Shape { map: name, error })
+            HashMap::try_from(map).map_err(|error| TableError::Shape { map: name, error })
         };
         Ok(Self {
             size,
@@ -208,9 +235,9 @@ impl FlowTable {
     /// Lets the program count into the other generation; returns the one that it leaves. Programs that are
     /// running may still write to it until they end.
     pub fn flip(&mut self) -> usize {
-        let left = self.control.read(0).generation;
-        self.control.write(0, Control { generation: left ^ 1, reserved: 0 });
-        left as usize
+        let left = self.control.read(0).epoch;
+        self.control.write(0, Control { epoch: left.wrapping_add(1), reserved: 0 });
+        generation_of(left)
     }
 
     /// Reads and empties a generation that no program uses any more. Returns what became of its frames.
@@ -241,13 +268,8 @@ impl FlowTable {
         let map = &mut self.overflow[generation];
         let keys: Vec<_> = map.keys().collect::<Result<_, _>>().map_err(TableError::Overflow)?;
         for bytes in keys {
-            let values = map.get(&bytes, 0).map_err(TableError::Overflow)?;
-            for value in values.iter() {
-                let counters = Counters::from_bytes(value);
-                if !counters.is_empty() {
-                    each(Entry { key: flow_key(&OverflowKey::from_bytes(&bytes), &counters), counters });
-                }
-            }
+            let counters = Counters::from_bytes(&map.get(&bytes, 0).map_err(TableError::Overflow)?);
+            each(Entry { key: flow_key(&OverflowKey::from_bytes(&bytes), &counters), counters });
             map.remove(&bytes).map_err(TableError::Overflow)?;
         }
         Ok(())
@@ -256,7 +278,7 @@ impl FlowTable {
     /// How full the fullest part of the active generation is, 0 to 1: of one CPU and one family.
     #[must_use]
     pub fn pressure(&self) -> f64 {
-        let active = self.control.read(0).generation as usize;
+        let active = generation_of(self.control.read(0).epoch);
         let slots = |bits: u32| (SLOTS << bits) as f64;
         let parts = (0..self.cpu_state.len()).map(|cpu| {
             let totals = self.cpu_state.read(cpu).totals[active].since(&self.drained[active][cpu]);
@@ -271,6 +293,10 @@ impl FlowTable {
     pub const fn size(&self) -> &TableSize {
         &self.size
     }
+}
+
+const fn generation_of(epoch: u32) -> usize {
+    epoch as usize % GENERATIONS
 }
 
 fn flow_key(key: &OverflowKey, counters: &Counters) -> FlowKey {
@@ -293,4 +319,35 @@ pub(super) fn map<T: Shared>(
         bytes: len as usize * size_of::<T>(),
         error,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flow_costs_at_most_256_bytes_whatever_the_number_of_cpus() {
+        for cpus in [1, 2, 3, 8, 64, 128, 1024] {
+            for ipv4_flows in [1 << 17, 140_000, 1 << 20, 5_000_000] {
+                let capacity = Capacity { ipv4_flows, ..Capacity::default() };
+                let bytes = TableSize::new(&capacity, cpus).bytes_v4();
+                // A word of the bitmap on every CPU is the least.
+                let least = u64::from(cpus) * 2 * 64 * size_of::<BucketV4>() as u64;
+                assert!(
+                    bytes <= u64::from(ipv4_flows) * BYTES_V4 || least * 2 > bytes,
+                    "{cpus} CPUs, {ipv4_flows}: {bytes}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_full_capacity_leaves_half_of_the_slots_free() {
+        for cpus in [1, 2, 16] {
+            let capacity = Capacity::default();
+            let size = TableSize::new(&capacity, cpus);
+            let slots = u64::from(size.buckets(size.bucket_bits_v4)) / GENERATIONS as u64 * SLOTS as u64;
+            assert!(slots >= 2 * u64::from(capacity.ipv4_flows) * 9 / 10, "{cpus} CPUs: {slots} slots");
+        }
+    }
 }
