@@ -8,7 +8,7 @@ use crate::{
     setup,
 };
 
-/// How many frames each test generates; the name is also known to tests/tests/kernel_parity.
+/// How many frames each test generates; the name is also known to `tests/tests/kernel_parity`.
 const FRAMES: &str = "SENSOR_PARITY_FRAMES";
 
 /// How long to soak.

@@ -19,6 +19,9 @@ pub struct FlowSet {
 
 impl FlowSet {
     /// Adds a flow, or its counts where it is there already.
+    ///
+    /// # Panics
+    /// With the flow after the 2^32nd; captures end a drain long before.
     pub fn add(&mut self, flow: Flow) {
         let Self { flows, index, hasher } = self;
         let hash = |id: &FlowId| hasher.hash_one(id);
@@ -38,7 +41,8 @@ impl FlowSet {
     }
 
     /// Number of flows.
-    pub fn len(&self) -> usize {
+    #[must_use]
+    pub fn count(&self) -> usize {
         self.flows.len()
     }
 
