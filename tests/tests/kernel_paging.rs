@@ -24,7 +24,7 @@ use serde_json::Value;
 /// From the first frame to the page: the detector's ten peers, a scrape, an evaluation and the group's wait.
 const TO_PAGE: Duration = Duration::from_secs(30);
 /// From the last frame to its end: the sensor holds an alert for three minutes after its last evidence.
-const TO_END: Duration = Duration::from_secs(240);
+const TO_END: Duration = Duration::from_mins(4);
 
 /// Alerts of `pages` from Alertmanager that are about the client, in `state`.
 fn alerts<'a>(pages: &'a [Value], state: &str) -> Vec<&'a Value> {
@@ -54,7 +54,7 @@ fn check(alert: &Value) -> Result<()> {
 fn a_torrent_pages_with_its_numbers_by_every_way_and_the_page_ends_after_it() -> Result<()> {
     require_root()?;
     let cable = Cable::new()?;
-    let pager = Pager::start(&cable.sensor, |_, _| {})?;
+    let receiver = Pager::start(&cable.sensor, |_, _| {})?;
     let _alertmanager = Alertmanager::start(&cable.sensor)?;
     let directory = tempfile::tempdir()?;
     let config = directory.path().join("sensor.yml");
@@ -67,16 +67,16 @@ fn a_torrent_pages_with_its_numbers_by_every_way_and_the_page_ends_after_it() ->
     let recording = Recording::read(&workspace().join("tests/data/transmission.pcap"))?;
     let out = cable.sender.inside(|| Sender::open(Cable::OUT))?;
 
-    let paged = AtomicBool::new(false);
+    let done = AtomicBool::new(false);
     thread::scope(|scope| {
-        let player = scope.spawn(|| recording.play(|_| &out, || !paged.load(Ordering::Relaxed)));
+        let player = scope.spawn(|| recording.play(|_| &out, || !done.load(Ordering::Relaxed)));
         let pages = wait_for("page by every way", TO_PAGE, || {
-            let pages = pager.pages("/page");
+            let pages = receiver.pages("/page");
             // One for the labels of Prometheus, one for the sensor's own.
             let by_prometheus =
                 alerts(&pages, "firing").iter().any(|alert| alert["labels"]["job"] == "flowsensor");
             let by_sensor = alerts(&pages, "firing").iter().any(|alert| alert["labels"]["job"].is_null());
-            let direct = pager.pages("/direct");
+            let direct = receiver.pages("/direct");
             ensure!(
                 by_prometheus && by_sensor && !direct.is_empty(),
                 "{pages:#?} {direct:?} {:?} {}",
@@ -85,22 +85,22 @@ fn a_torrent_pages_with_its_numbers_by_every_way_and_the_page_ends_after_it() ->
             );
             Ok(pages)
         });
-        paged.store(true, Ordering::Relaxed);
+        done.store(true, Ordering::Relaxed);
         player.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         alerts(&pages?, "firing").into_iter().try_for_each(check)
     })?;
-    let direct = pager.pages("/direct");
+    let direct = receiver.pages("/direct");
     ensure!(sensor.alerts()?.contains(&direct[0]), "the webhook must get the object of the log: {direct:?}");
     let status = sensor.metrics()?;
     ensure!(status.count("flowsensor_notifications_total", &[("outcome", "delivered")])? >= 2);
     ensure!(status.count("flowsensor_notification_errors_total", &[])? == 0, "{}", sensor.log()?);
 
     wait_for("end of the page by every way", TO_END, || {
-        let pages = pager.pages("/page");
+        let pages = receiver.pages("/page");
         let over = alerts(&pages, "resolved");
         let by_prometheus = over.iter().any(|alert| alert["labels"]["job"] == "flowsensor");
         let by_sensor = over.iter().any(|alert| alert["labels"]["job"].is_null());
-        let direct = pager.pages("/direct").iter().any(|alert| alert["state"] == "resolved");
+        let direct = receiver.pages("/direct").iter().any(|alert| alert["state"] == "resolved");
         ensure!(by_prometheus && by_sensor && direct, "{by_prometheus} {by_sensor} {direct}");
         Ok(())
     })?;
@@ -112,7 +112,7 @@ fn a_torrent_pages_with_its_numbers_by_every_way_and_the_page_ends_after_it() ->
 fn a_suppressed_torrent_is_in_log_and_metrics_and_pages_nobody() -> Result<()> {
     require_root()?;
     let cable = Cable::new()?;
-    let pager = Pager::start(&cable.sensor, |_, _| {})?;
+    let receiver = Pager::start(&cable.sensor, |_, _| {})?;
     let directory = tempfile::tempdir()?;
     let config = directory.path().join("sensor.yml");
     let text = format!(
@@ -139,6 +139,6 @@ fn a_suppressed_torrent_is_in_log_and_metrics_and_pages_nobody() -> Result<()> {
     ensure!(metrics.count("flowsensor_alert_active", &labels)? == 1);
     ensure!(metrics.count("flowsensor_suppressions", &[("kind", "torrent")])? == 1);
     ensure!(sensor.stop()?.status.success());
-    ensure!(pager.pages("/direct").is_empty(), "{:?}", pager.pages("/direct"));
+    ensure!(receiver.pages("/direct").is_empty(), "{:?}", receiver.pages("/direct"));
     Ok(())
 }
