@@ -13,6 +13,7 @@ mod setup;
 mod soak;
 mod stack;
 mod test;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -35,6 +36,8 @@ enum Task {
     Soak(soak::Options),
     /// Fuzzes the parser and the reader of capture files (with a nightly compiler).
     Fuzz(fuzz::Options),
+    /// Boots other kernels under QEMU and runs the kernel program there.
+    Vm(vm::Options),
     /// Measures the detectors on labelled captures: what they find, how soon, and what they call wrongly.
     Evaluate(evaluate::Options),
     /// Measures what the sensor costs, side by side with the kernel's own maps (as root).
@@ -63,6 +66,7 @@ fn run(task: Task) -> Result<()> {
         Task::Test(options) => test::run(&options),
         Task::Soak(options) => soak::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
+        Task::Vm(options) => vm::run(&options),
         Task::Evaluate(options) => evaluate::run(&options),
         Task::Bench(options) => bench::run(&options),
         Task::Demo(options) => demo::run(&options),

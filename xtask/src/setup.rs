@@ -4,7 +4,7 @@
 //! neither root nor network. What Debian packages is installed from there; what it does not package, or
 //! packages as a service that would be started, goes to `target/tools` and disappears with it.
 
-mod apt;
+pub mod apt;
 mod ebpf;
 
 use std::{path::Path, process::Command};
