@@ -122,7 +122,7 @@ const NEW: u32 = 100_000;
 fn new_flows(random: &mut Random, at: u64) -> Vec<Flow> {
     let one = |n: u32, random: &mut Random| {
         let [a, b, c, d, port_high, port_low, ..] = random.next().to_ne_bytes();
-        let src = IpAddr::V4(Ipv4Addr::from(0x0a00_0000 | n % 1000 + 1));
+        let src = IpAddr::V4(Ipv4Addr::from(0x0a00_0000 | (n % 1000 + 1)));
         // Public addresses: 20.0.0.0 to 83.255.255.255.
         let dst = IpAddr::V4(Ipv4Addr::new(20 + a % 64, b, c, d));
         Flow {

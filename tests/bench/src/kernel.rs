@@ -92,7 +92,7 @@ impl Driver {
     /// For at most `flows` flows, with kernel maps of `entries` entries and a floor of `slots` slots.
     pub fn load(flows: u32, entries: u32, slots: u32) -> Result<Self> {
         ensure!(!OBJECT.is_empty(), "built with SENSOR_EBPF_SKIP: unset it and build again");
-        let floor_bits = (slots / SLOTS as u32).max(1).ilog2();
+        let floor_bits = (slots / u32::try_from(SLOTS)?).max(1).ilog2();
         let mut ebpf = EbpfLoader::new()
             .override_global("FLOOR_BITS", &floor_bits, true)
             .map_max_entries("FLOWS", flows)
@@ -166,9 +166,8 @@ impl Driver {
     /// Empties the map of a baseline; returns the number of entries and the CPU time in seconds.
     pub fn drain_baseline(&self, baseline: Baseline, batch: &mut BatchDrain) -> Result<(usize, f64)> {
         let name = baseline.map().context("this baseline has no entries")?;
-        let map = match self.ebpf.map(name) {
-            Some(Map::PerCpuHashMap(map) | Map::PerCpuLruHashMap(map)) => map,
-            _ => bail!("no hash map {name}"),
+        let Some(Map::PerCpuHashMap(map) | Map::PerCpuLruHashMap(map)) = self.ebpf.map(name) else {
+            bail!("no hash map {name}");
         };
         let mut packets = 0;
         let begin = cpu_time();
@@ -229,7 +228,7 @@ impl Sensor {
 
     /// IPv4 entries of one CPU's part of one generation.
     pub fn slots_per_cpu(&self) -> u32 {
-        (SLOTS as u32) << self.size.bucket_bits_v4
+        u32::try_from(SLOTS).expect("a bucket has few slots") << self.size.bucket_bits_v4
     }
 
     /// Mean run time in nanoseconds of the program attached to an interface while `task` runs.
