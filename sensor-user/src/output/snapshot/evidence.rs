@@ -60,7 +60,8 @@ mod tests {
         pipeline::Pipeline,
     };
 
-    /// The first alert that the detectors find in one of `per_second` unanswered openings from one host.
+    /// The first alert that the detectors find in one of `per_second` openings from one host, of which UDP ones are
+    /// answered every third time.
     fn found(
         kind: AlertKind,
         per_second: u32,
@@ -77,8 +78,17 @@ mod tests {
                 let first_seen = start.plus(Duration::from_millis(number.into()));
                 Flow { id, src_port: 51_413, packets: 1, bytes: 90, marks, first_seen }
             };
-            let flows: Vec<Flow> = (0..per_second).map(flow).collect();
-            let seen = u64::from(per_second);
+            let answer = |opening: &Flow| {
+                let FlowId { src, dst, dst_port, protocol } = opening.id;
+                let id = FlowId { src: dst, dst: src, dst_port: opening.src_port, protocol };
+                let first_seen = opening.first_seen.plus(Duration::from_millis(40));
+                Flow { id, src_port: dst_port, first_seen, ..*opening }
+            };
+            let mut flows: Vec<Flow> = (0..per_second).map(flow).collect();
+            if protocol == Protocol::UDP {
+                flows.extend(flows.clone().iter().step_by(3).map(answer));
+            }
+            let seen = flows.len() as u64;
             let frames = vec![FrameCounts { seen, counted: seen, ..FrameCounts::default() }];
             let end = start.plus(Duration::from_secs(1));
             let report = pipeline.feed(&Drain { start, end, flows, frames });
