@@ -261,6 +261,14 @@ fn decide(
         }
         return;
     }
+    // What the sums still hold when nothing happens any more is no news: it had its decision.
+    let Some(latest) = suspect.undecided else {
+        suspect.score = highest.min(0.49);
+        return;
+    };
+    if now.since(latest) >= view::RIPE {
+        suspect.undecided = None;
+    }
     suspect.barred = None;
     let mut verdict = None;
     for test in Test::ALL {
