@@ -284,7 +284,39 @@ pub struct Scan {
     /// Sources with something open or suspicious.
     queue: Vec<IpAddr>,
     orphans: Vec<IpAddr>,
+    mirror: Mirror,
+}
+
+/// What the mirror has shown to come back, for whomever.
+#[derive(Clone, Copy, Debug, Default)]
+struct Mirror {
+    /// A TCP initiator went on, or its responder was seen: there are hosts that are answered.
+    tcp_answered: bool,
     udp_answered: bool,
+    /// RST or ICMP from a responder, which only the responder's direction shows.
+    refused: bool,
+}
+
+impl Mirror {
+    fn note(&mut self, response: &Response) {
+        let answered = response.outcome == Outcome::Answered;
+        let udp = response.trifecta.protocol == Protocol::UDP;
+        self.udp_answered |= answered && udp;
+        self.tcp_answered |= answered && !udp;
+        self.refused |= !answered;
+    }
+
+    /// Whether silence of a UDP service that clients use means that it did not answer. It does not where
+    /// TCP is answered and UDP never is: there the direction is missing. Where nothing at all is answered
+    /// it is the hosts that are missing.
+    const fn shows_silence_of_clients(self) -> bool {
+        self.udp_answered || !self.tcp_answered
+    }
+
+    /// Whether both directions are there, so that TCP frames that nobody answers belong to no conversation.
+    const fn is_two_way(self) -> bool {
+        self.udp_answered || self.refused
+    }
 }
 
 impl Scan {
@@ -297,7 +329,7 @@ impl Scan {
             sources: Sources::new(settings.sources, IDLE),
             queue: Vec::new(),
             orphans: Vec::new(),
-            udp_answered: false,
+            mirror: Mirror::default(),
         }
     }
 
@@ -312,7 +344,7 @@ impl Scan {
         }
         state.last = contact.time;
         // Where the mirror shows no answers, UDP to many peers is as silent as a scan.
-        let silence_speaks = self.udp_answered || contact.trifecta.protocol != Protocol::UDP;
+        let silence_speaks = self.mirror.udp_answered || contact.trifecta.protocol != Protocol::UDP;
         state.contact(&contact.trifecta, seconds(contact.time), silence_speaks, &self.rules);
         if !state.queued {
             state.queued = true;
@@ -322,11 +354,13 @@ impl Scan {
 
     fn is_evidence(&self, contact: &Contact) -> bool {
         let trifecta = &contact.trifecta;
-        if contact.opening != Opening::New
-            || !contact.direction.from_local()
-            || !ports::is_host(trifecta.responder)
-        {
+        if !contact.direction.from_local() || !ports::is_host(trifecta.responder) {
             return false;
+        }
+        if contact.opening == Opening::MidStream {
+            // A conversation goes on in both directions; FIN, NULL, Xmas and ACK probes belong to none. From
+            // a service's port it is a server, whose clients may come another way.
+            return self.mirror.is_two_way() && ports::service(contact.initiator_port).is_none();
         }
         if trifecta.protocol != Protocol::UDP {
             return true;
@@ -334,12 +368,11 @@ impl Scan {
         let service = ports::service(trifecta.port);
         let answers = ports::service(contact.initiator_port).is_some() && service.is_none();
         let client = matches!(service, Some(Role::Web | Role::Resolver | Role::Time | Role::Call));
-        !answers && service != Some(Role::Traceroute) && (self.udp_answered || !client)
+        !answers && service != Some(Role::Traceroute) && (!client || self.mirror.shows_silence_of_clients())
     }
 
     fn response(&mut self, response: &Response) {
-        let answered = response.outcome == Outcome::Answered;
-        self.udp_answered |= answered && response.trifecta.protocol == Protocol::UDP;
+        self.mirror.note(response);
         if let Some(state) = self.sources.get_mut(response.trifecta.initiator) {
             state.outcome(&response.trifecta, seconds(response.time), response.outcome, &self.rules);
         }
