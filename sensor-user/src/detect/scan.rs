@@ -19,6 +19,9 @@ mod tests;
 
 use std::{net::IpAddr, time::Duration};
 
+use foldhash::fast::RandomState;
+use indexmap::IndexSet;
+
 use self::walk::{Rule, Tally, Walk};
 use super::{
     Detector, Firing, Usage,
@@ -282,7 +285,7 @@ pub struct Scan {
     rules: Rules,
     sources: Sources<Source>,
     /// Sources with something open or suspicious.
-    queue: Vec<IpAddr>,
+    queue: IndexSet<IpAddr, RandomState>,
     orphans: Vec<IpAddr>,
     mirror: Mirror,
 }
@@ -327,7 +330,7 @@ impl Scan {
             targets: settings.sensitivity.scale(TARGETS),
             rules: Rules::new(settings.sensitivity),
             sources: Sources::new(settings.sources, IDLE),
-            queue: Vec::new(),
+            queue: IndexSet::default(),
             orphans: Vec::new(),
             mirror: Mirror::default(),
         }
@@ -339,8 +342,13 @@ impl Scan {
         }
         let source = contact.trifecta.initiator;
         let (state, evicted) = self.sources.entry(source);
-        if let Some((address, _)) = evicted.filter(|(_, state)| state.named.is_some()) {
-            self.orphans.push(address);
+        if let Some((address, evicted)) = evicted {
+            if evicted.queued {
+                self.queue.swap_remove(&address);
+            }
+            if evicted.named.is_some() {
+                self.orphans.push(address);
+            }
         }
         state.last = contact.time;
         // Where the mirror shows no answers, UDP to many peers is as silent as a scan.
@@ -348,7 +356,7 @@ impl Scan {
         state.contact(&contact.trifecta, seconds(contact.time), silence_speaks, &self.rules);
         if !state.queued {
             state.queued = true;
-            self.queue.push(source);
+            self.queue.insert(source);
         }
     }
 

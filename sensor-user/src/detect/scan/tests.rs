@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use crate::{
     alert::{AlertKind, AlertState},
     detect::{
-        Detectors,
+        Detector, Detectors,
         settings::Settings,
         sources::Sources,
         synthetic::{
@@ -237,6 +237,21 @@ fn a_sweep_of_name_servers_is_named_and_a_resolver_on_a_mirror_of_one_direction_
         silent(traffic);
     };
     assert_eq!(fired(resolver), [], "only UDP is not answered");
+}
+
+#[test]
+fn a_source_that_comes_back_into_a_full_table_is_looked_at_once() {
+    let mut scan = super::Scan::new(&Settings { sources: 8, ..Settings::default() });
+    let mut traffic = Traffic::new(1);
+    for round in 0..50_u32 {
+        for number in 0..16 {
+            let source = std::net::Ipv4Addr::from_bits(0x0a00_0000 + number).into();
+            let (when, peer) = (f64::from(round) / 100.0 + f64::from(number) / 1e4, traffic.anywhere());
+            traffic.contact(when, (source, 40_000), (peer, 23), Protocol::TCP, After::Silence);
+        }
+    }
+    traffic.finish().iter().for_each(|observation| scan.observe(observation));
+    assert!(scan.queue.len() <= 8, "{} in the queue for 8 sources", scan.queue.len());
 }
 
 #[test]
