@@ -295,7 +295,8 @@ pub struct Scan {
 struct Mirror {
     /// A TCP initiator went on, or its responder was seen: there are hosts that are answered.
     tcp_answered: bool,
-    udp_answered: bool,
+    /// When UDP was last answered.
+    udp_answered: Option<Timestamp>,
     /// RST or ICMP from a responder, which only the responder's direction shows.
     refused: bool,
 }
@@ -304,21 +305,30 @@ impl Mirror {
     fn note(&mut self, response: &Response) {
         let answered = response.outcome == Outcome::Answered;
         let udp = response.trifecta.protocol == Protocol::UDP;
-        self.udp_answered |= answered && udp;
+        if answered && udp {
+            self.udp_answered = Some(response.time);
+        }
         self.tcp_answered |= answered && !udp;
         self.refused |= !answered;
+    }
+
+    /// Whether UDP was answered of late: a mirror may lose a direction.
+    fn answers_udp(self, now: Timestamp) -> bool {
+        /// Hosts ask for names and the time more often.
+        const MEMORY: Duration = Duration::from_hours(1);
+        self.udp_answered.is_some_and(|answered| now.since(answered) <= MEMORY)
     }
 
     /// Whether silence of a UDP service that clients use means that it did not answer. It does not where
     /// TCP is answered and UDP never is: there the direction is missing. Where nothing at all is answered
     /// it is the hosts that are missing.
-    const fn shows_silence_of_clients(self) -> bool {
-        self.udp_answered || !self.tcp_answered
+    fn shows_silence_of_clients(self, now: Timestamp) -> bool {
+        self.answers_udp(now) || !self.tcp_answered
     }
 
     /// Whether both directions are there, so that TCP frames that nobody answers belong to no conversation.
     const fn is_two_way(self) -> bool {
-        self.udp_answered || self.refused
+        self.udp_answered.is_some() || self.refused
     }
 }
 
@@ -352,7 +362,8 @@ impl Scan {
         }
         state.last = contact.time;
         // Where the mirror shows no answers, UDP to many peers is as silent as a scan.
-        let silence_speaks = self.mirror.udp_answered || contact.trifecta.protocol != Protocol::UDP;
+        let silence_speaks =
+            self.mirror.answers_udp(contact.time) || contact.trifecta.protocol != Protocol::UDP;
         state.contact(&contact.trifecta, seconds(contact.time), silence_speaks, &self.rules);
         if !state.queued {
             state.queued = true;
@@ -376,7 +387,9 @@ impl Scan {
         let service = ports::service(trifecta.port);
         let answers = ports::service(contact.initiator_port).is_some() && service.is_none();
         let client = matches!(service, Some(Role::Web | Role::Resolver | Role::Time | Role::Call));
-        !answers && service != Some(Role::Traceroute) && (!client || self.mirror.shows_silence_of_clients())
+        !answers
+            && service != Some(Role::Traceroute)
+            && (!client || self.mirror.shows_silence_of_clients(contact.time))
     }
 
     fn response(&mut self, response: &Response) {

@@ -176,6 +176,23 @@ fn udp_to_hosts_that_never_answer_is_a_scan_where_others_are_answered() {
 }
 
 #[test]
+fn a_mirror_that_loses_a_direction_is_taken_for_one_of_one_direction_an_hour_later() {
+    let silent_swarm = |hours: f64| {
+        let all = fired(|traffic: &mut Traffic| {
+            let (host, server) = (address("10.0.0.9"), address("9.9.9.9"));
+            traffic.contact(0.0, (host, 40_000), (server, 53), Protocol::UDP, After::Answer);
+            for number in 0..100 {
+                let (peer, port) = (traffic.anywhere(), traffic.port(10_000));
+                let when = hours * 3_600.0 + f64::from(number) / 10.0;
+                traffic.contact(when, (HOST, 8_999), (peer, port), Protocol::UDP, After::Silence);
+            }
+        });
+        all.contains(&NAMED[0])
+    };
+    assert!(!silent_swarm(0.5) && silent_swarm(1.5));
+}
+
+#[test]
 fn a_server_whose_clients_were_there_first_is_not_named() {
     let server = |traffic: &mut Traffic| {
         for number in 0..400 {
