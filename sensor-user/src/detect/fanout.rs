@@ -44,7 +44,7 @@ const FLOOR: f64 = 100.0;
 const FLOOR_PER_SECOND: f64 = 10.0;
 /// Standard deviations over the mean.
 const DEVIATIONS: f64 = 6.0;
-/// Intervals after the start in which a source without baseline is judged by a higher floor ...
+/// Intervals after the start in which nobody has a baseline yet, and a higher floor holds ...
 const COLD_INTERVALS: u32 = 3;
 /// ... higher by this factor.
 const COLD: f64 = 5.0;
@@ -94,10 +94,12 @@ impl Fanout {
     }
 
     fn baseline(&self, source: IpAddr) -> Baseline {
+        // One or two intervals say nothing of how much the others may differ from them.
+        if self.intervals < COLD_INTERVALS {
+            return Baseline { mean: None, variance: None };
+        }
         let silence = Baseline { mean: Some(0.0), variance: Some(0.0) };
-        let unknown = Baseline { mean: None, variance: None };
-        let absent = if self.intervals >= COLD_INTERVALS { silence } else { unknown };
-        self.baselines.get(&source).copied().unwrap_or(absent)
+        self.baselines.get(&source).copied().unwrap_or(silence)
     }
 
     fn judge(&mut self, of: &SourceInterval, interval: &Interval, explained: bool) -> Option<Finding> {
