@@ -10,12 +10,17 @@
 //! threshold = max(floor, mean + 6·max(√variance, √mean)) × sensitivity
 //! ```
 //!
-//! Without a baseline (the sensor has just started) the floor is five times as high, and the burst is
-//! taken back when the baseline turns out to be just that; a source that first appears later has the
+//! Without a baseline (the sensor has just started) the floor is five times as high, only what is mostly
+//! unanswered or goes to another peer on another port each time is called, and the burst is taken back
+//! when the baseline turns out to be just that; a source that first appears later has the
 //! baseline of silence, because it would have been seen. Sources that are named as scanner or torrent host
 //! are left to those alerts.
 
-use std::{collections::HashMap, net::IpAddr, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    net::IpAddr,
+    time::Duration,
+};
 
 use foldhash::fast::RandomState;
 use serde_json::json;
@@ -39,7 +44,7 @@ const FLOOR: f64 = 100.0;
 const FLOOR_PER_SECOND: f64 = 10.0;
 /// Standard deviations over the mean.
 const DEVIATIONS: f64 = 6.0;
-/// Intervals after the start in which a source without baseline is judged by a higher floor ...
+/// Intervals after the start in which nobody has a baseline yet, and a higher floor holds ...
 const COLD_INTERVALS: u32 = 3;
 /// ... higher by this factor.
 const COLD: f64 = 5.0;
@@ -89,10 +94,12 @@ impl Fanout {
     }
 
     fn baseline(&self, source: IpAddr) -> Baseline {
+        // One or two intervals say nothing of how much the others may differ from them.
+        if self.intervals < COLD_INTERVALS {
+            return Baseline { mean: None, variance: None };
+        }
         let silence = Baseline { mean: Some(0.0), variance: Some(0.0) };
-        let unknown = Baseline { mean: None, variance: None };
-        let absent = if self.intervals >= COLD_INTERVALS { silence } else { unknown };
-        self.baselines.get(&source).copied().unwrap_or(absent)
+        self.baselines.get(&source).copied().unwrap_or(silence)
     }
 
     fn judge(&mut self, of: &SourceInterval, interval: &Interval, explained: bool) -> Option<Finding> {
@@ -121,6 +128,9 @@ impl Fanout {
         if explained || (of.new_connections as f64) < threshold {
             return None;
         }
+        if baseline.mean.is_none() && !is_odd(of) {
+            return None;
+        }
         let score = score(of.new_connections as f64, threshold);
         let burst = Burst {
             since: interval.end,
@@ -139,8 +149,9 @@ impl Fanout {
         if self.bursts.is_empty() {
             return;
         }
-        let mut absent: Vec<IpAddr> = self.bursts.keys().copied().collect();
-        absent.retain(|source| interval.sources.iter().all(|of| of.source != *source));
+        let listed: HashSet<IpAddr, RandomState> = interval.sources.iter().map(|of| of.source).collect();
+        let absent: Vec<IpAddr> =
+            self.bursts.keys().filter(|source| !listed.contains(*source)).copied().collect();
         for source in absent {
             if let Some(burst) = self.bursts.remove(&source) {
                 findings.push(resolved(source, &burst, "over", interval));
@@ -180,6 +191,13 @@ impl Detector for Fanout {
             + self.bursts.len() * size_of::<(IpAddr, Burst)>();
         Usage { sources: self.baselines.len(), bytes, ..Usage::default() }
     }
+}
+
+/// Whether a burst looks unlike what servers, resolvers and gateways do all day: most of it is unanswered, or
+/// most of it goes to another new peer on another port each.
+fn is_odd(of: &SourceInterval) -> bool {
+    let most = of.new_connections.div_ceil(2);
+    of.unanswered_ratio().is_some_and(|ratio| ratio > 0.5) || (of.new_peers >= most && of.new_ports >= most)
 }
 
 /// New connections in an interval of `seconds` from which on they are a burst.

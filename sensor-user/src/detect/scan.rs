@@ -19,6 +19,9 @@ mod tests;
 
 use std::{net::IpAddr, time::Duration};
 
+use foldhash::fast::RandomState;
+use indexmap::IndexSet;
+
 use self::walk::{Rule, Tally, Walk};
 use super::{
     Detector, Firing, Usage,
@@ -282,9 +285,51 @@ pub struct Scan {
     rules: Rules,
     sources: Sources<Source>,
     /// Sources with something open or suspicious.
-    queue: Vec<IpAddr>,
+    queue: IndexSet<IpAddr, RandomState>,
     orphans: Vec<IpAddr>,
-    udp_answered: bool,
+    mirror: Mirror,
+}
+
+/// What the mirror has shown to come back, for whomever.
+#[derive(Clone, Copy, Debug, Default)]
+struct Mirror {
+    /// A TCP initiator went on, or its responder was seen: there are hosts that are answered.
+    tcp_answered: bool,
+    /// When UDP was last answered.
+    udp_answered: Option<Timestamp>,
+    /// RST or ICMP from a responder, which only the responder's direction shows.
+    refused: bool,
+}
+
+impl Mirror {
+    fn note(&mut self, response: &Response) {
+        let answered = response.outcome == Outcome::Answered;
+        let udp = response.trifecta.protocol == Protocol::UDP;
+        if answered && udp {
+            self.udp_answered = Some(response.time);
+        }
+        self.tcp_answered |= answered && !udp;
+        self.refused |= !answered;
+    }
+
+    /// Whether UDP was answered of late: a mirror may lose a direction.
+    fn answers_udp(self, now: Timestamp) -> bool {
+        /// Hosts ask for names and the time more often.
+        const MEMORY: Duration = Duration::from_hours(1);
+        self.udp_answered.is_some_and(|answered| now.since(answered) <= MEMORY)
+    }
+
+    /// Whether silence of a UDP service that clients use means that it did not answer. It does not where
+    /// TCP is answered and UDP never is: there the direction is missing. Where nothing at all is answered
+    /// it is the hosts that are missing.
+    fn shows_silence_of_clients(self, now: Timestamp) -> bool {
+        self.answers_udp(now) || !self.tcp_answered
+    }
+
+    /// Whether both directions are there, so that TCP frames that nobody answers belong to no conversation.
+    const fn is_two_way(self) -> bool {
+        self.udp_answered.is_some() || self.refused
+    }
 }
 
 impl Scan {
@@ -295,9 +340,9 @@ impl Scan {
             targets: settings.sensitivity.scale(TARGETS),
             rules: Rules::new(settings.sensitivity),
             sources: Sources::new(settings.sources, IDLE),
-            queue: Vec::new(),
+            queue: IndexSet::default(),
             orphans: Vec::new(),
-            udp_answered: false,
+            mirror: Mirror::default(),
         }
     }
 
@@ -307,26 +352,34 @@ impl Scan {
         }
         let source = contact.trifecta.initiator;
         let (state, evicted) = self.sources.entry(source);
-        if let Some((address, _)) = evicted.filter(|(_, state)| state.named.is_some()) {
-            self.orphans.push(address);
+        if let Some((address, evicted)) = evicted {
+            if evicted.queued {
+                self.queue.swap_remove(&address);
+            }
+            if evicted.named.is_some() {
+                self.orphans.push(address);
+            }
         }
         state.last = contact.time;
         // Where the mirror shows no answers, UDP to many peers is as silent as a scan.
-        let silence_speaks = self.udp_answered || contact.trifecta.protocol != Protocol::UDP;
+        let silence_speaks =
+            self.mirror.answers_udp(contact.time) || contact.trifecta.protocol != Protocol::UDP;
         state.contact(&contact.trifecta, seconds(contact.time), silence_speaks, &self.rules);
         if !state.queued {
             state.queued = true;
-            self.queue.push(source);
+            self.queue.insert(source);
         }
     }
 
     fn is_evidence(&self, contact: &Contact) -> bool {
         let trifecta = &contact.trifecta;
-        if contact.opening != Opening::New
-            || !contact.direction.from_local()
-            || !ports::is_host(trifecta.responder)
-        {
+        if !contact.direction.from_local() || !ports::is_host(trifecta.responder) {
             return false;
+        }
+        if contact.opening == Opening::MidStream {
+            // A conversation goes on in both directions; FIN, NULL, Xmas and ACK probes belong to none. From
+            // a service's port it is a server, whose clients may come another way.
+            return self.mirror.is_two_way() && ports::service(contact.initiator_port).is_none();
         }
         if trifecta.protocol != Protocol::UDP {
             return true;
@@ -334,12 +387,13 @@ impl Scan {
         let service = ports::service(trifecta.port);
         let answers = ports::service(contact.initiator_port).is_some() && service.is_none();
         let client = matches!(service, Some(Role::Web | Role::Resolver | Role::Time | Role::Call));
-        !answers && service != Some(Role::Traceroute) && (self.udp_answered || !client)
+        !answers
+            && service != Some(Role::Traceroute)
+            && (!client || self.mirror.shows_silence_of_clients(contact.time))
     }
 
     fn response(&mut self, response: &Response) {
-        let answered = response.outcome == Outcome::Answered;
-        self.udp_answered |= answered && response.trifecta.protocol == Protocol::UDP;
+        self.mirror.note(response);
         if let Some(state) = self.sources.get_mut(response.trifecta.initiator) {
             state.outcome(&response.trifecta, seconds(response.time), response.outcome, &self.rules);
         }

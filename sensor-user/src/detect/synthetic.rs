@@ -145,6 +145,24 @@ impl Traffic {
         }));
     }
 
+    /// The same, of which both directions are seen: what came back, 80 ms later.
+    pub fn standing_with(
+        &mut self,
+        seconds: f64,
+        local: (IpAddr, u16),
+        remote: (IpAddr, u16),
+        back: Outcome,
+    ) {
+        self.standing(seconds, local, remote);
+        let Some(Observation::Contact(contact)) = self.observations.last().copied() else {
+            unreachable!("it was just added");
+        };
+        let Contact { trifecta, initiator_port, direction, .. } = contact;
+        let time = contact.time.plus(Duration::from_millis(80));
+        let response = Response { time, trifecta, initiator_port, direction, outcome: back };
+        self.observations.push(Observation::Response(response));
+    }
+
     /// One of `percent` in a hundred.
     pub fn chance(&mut self, percent: u32) -> bool {
         self.below(100) < percent

@@ -60,19 +60,20 @@ pub struct Torrent {
     trace: Trace,
 }
 
-/// Whether the mirror shows what comes back: UDP that any local host sent out, and whether any of it was
-/// ever answered.
+/// Whether the mirror shows what comes back: UDP that any local hosts sent out since any of it was answered.
 #[derive(Clone, Copy, Debug, Default)]
 struct OutboundUdp {
     opened: u32,
-    answered: bool,
+    answered: Option<Timestamp>,
 }
 
 impl OutboundUdp {
-    const fn is_one_way(self) -> bool {
-        /// With so many unanswered, of whatever kind, it is the mirror.
+    fn is_one_way(self, now: Timestamp) -> bool {
+        /// With so many unanswered, of whatever kind, it is the mirror ...
         const CERTAIN: u32 = 30;
-        !self.answered && self.opened >= CERTAIN
+        /// ... unless an answer came within this time: hosts ask for names and the time more often.
+        const MEMORY: Duration = Duration::from_hours(1);
+        self.opened >= CERTAIN && self.answered.is_none_or(|answered| now.since(answered) > MEMORY)
     }
 }
 
@@ -188,8 +189,9 @@ impl Torrent {
         }
         let (initiator, peer, port) =
             (response.trifecta.initiator, response.trifecta.responder, response.trifecta.port);
-        self.outbound_udp.answered |=
-            response.outcome == Outcome::Answered && response.trifecta.protocol == Protocol::UDP;
+        if response.outcome == Outcome::Answered && response.trifecta.protocol == Protocol::UDP {
+            self.outbound_udp = OutboundUdp { opened: 0, answered: Some(response.time) };
+        }
         if let Some(suspect) = self.ledger.suspect(initiator) {
             suspect.outcome(response.time, peer, port, response.outcome, &mut self.trace);
         }
@@ -217,7 +219,7 @@ impl Detector for Torrent {
             let around = Circumstances {
                 sensitivity: *sensitivity,
                 rare_share: suspect.rare_share(now),
-                one_way: outbound_udp.is_one_way(),
+                one_way: outbound_udp.is_one_way(now),
                 socket: suspect.sockets.busiest().map_or((0, 0), |socket| (socket.clients, socket.contacted)),
                 scanner: firing.is(suspect.source, AlertKind::Scan),
             };
@@ -260,6 +262,14 @@ fn decide(
             suspect.score = 0.0;
         }
         return;
+    }
+    // What the sums still hold when nothing happens any more is no news: it had its decision.
+    let Some(latest) = suspect.undecided else {
+        suspect.score = highest.min(0.49);
+        return;
+    };
+    if now.since(latest) >= view::RIPE {
+        suspect.undecided = None;
     }
     suspect.barred = None;
     let mut verdict = None;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use crate::{
     alert::{AlertKind, AlertState},
     detect::{
-        Detectors,
+        Detector, Detectors,
         settings::Settings,
         sources::Sources,
         synthetic::{
@@ -13,6 +13,7 @@ use crate::{
         },
     },
     flow::Protocol,
+    observation::Outcome,
 };
 
 const NAMED: &[(AlertKind, IpAddr)] = &[(AlertKind::Scan, HOST)];
@@ -179,6 +180,78 @@ fn answers_whose_questions_were_not_seen_are_not_named() {
         }
     };
     assert_eq!(fired(resolver), []);
+}
+
+#[test]
+fn probes_that_belong_to_no_conversation_are_named_and_conversations_under_way_are_not() {
+    let both_ways = |traffic: &mut Traffic| {
+        traffic.contact(
+            0.0,
+            (address("10.0.0.9"), 40_000),
+            (address("9.9.9.9"), 53),
+            Protocol::UDP,
+            After::Answer,
+        );
+    };
+    let sweep = |traffic: &mut Traffic| {
+        both_ways(traffic);
+        for number in 0..20 {
+            let host = traffic.anywhere();
+            traffic.standing(1.0 + f64::from(number) / 10.0, (HOST, 40_000), (host, 8_545));
+        }
+    };
+    assert_eq!(fired(sweep), NAMED, "nothing comes back");
+    let ports = |traffic: &mut Traffic| {
+        for port in 1..=20 {
+            let (when, target) = (f64::from(port) / 10.0, (address("198.51.100.9"), port));
+            traffic.standing_with(when, (HOST, 40_000), target, Outcome::Refused);
+        }
+    };
+    assert_eq!(fired(ports), NAMED, "RST comes back");
+    let under_way = |traffic: &mut Traffic| {
+        both_ways(traffic);
+        for number in 0..200 {
+            let (host, local_port) = (traffic.anywhere(), traffic.ephemeral());
+            let when = 1.0 + f64::from(number) / 50.0;
+            traffic.standing_with(when, (HOST, local_port), (host, 443), Outcome::Answered);
+        }
+    };
+    assert_eq!(fired(under_way), [], "frames come back");
+    let one_way = |traffic: &mut Traffic| {
+        for number in 0..200 {
+            let (host, local_port) = (traffic.anywhere(), traffic.ephemeral());
+            traffic.standing(f64::from(number) / 50.0, (HOST, local_port), (host, 443));
+        }
+    };
+    assert_eq!(fired(one_way), [], "a mirror of one direction");
+}
+
+#[test]
+fn a_sweep_of_name_servers_is_named_and_a_resolver_on_a_mirror_of_one_direction_is_not() {
+    let silent = |traffic: &mut Traffic| one_port(traffic, 53, Protocol::UDP, 500, 0);
+    assert_eq!(fired(silent), NAMED, "nobody is answered");
+    let resolver = |traffic: &mut Traffic| {
+        // That TCP is answered shows by its initiator alone.
+        let local_port = traffic.ephemeral();
+        traffic.contact(0.0, (HOST, local_port), (address("9.9.9.9"), 443), Protocol::TCP, After::Answer);
+        silent(traffic);
+    };
+    assert_eq!(fired(resolver), [], "only UDP is not answered");
+}
+
+#[test]
+fn a_source_that_comes_back_into_a_full_table_is_looked_at_once() {
+    let mut scan = super::Scan::new(&Settings { sources: 8, ..Settings::default() });
+    let mut traffic = Traffic::new(1);
+    for round in 0..50_u32 {
+        for number in 0..16 {
+            let source = std::net::Ipv4Addr::from_bits(0x0a00_0000 + number).into();
+            let (when, peer) = (f64::from(round) / 100.0 + f64::from(number) / 1e4, traffic.anywhere());
+            traffic.contact(when, (source, 40_000), (peer, 23), Protocol::TCP, After::Silence);
+        }
+    }
+    traffic.finish().iter().for_each(|observation| scan.observe(observation));
+    assert!(scan.queue.len() <= 8, "{} in the queue for 8 sources", scan.queue.len());
 }
 
 #[test]

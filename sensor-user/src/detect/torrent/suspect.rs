@@ -97,12 +97,10 @@ impl Test {
         }
     }
 
-    /// The most that a sum holds, in thresholds; bounds how long it takes to leak away.
+    /// The most that a sum holds: what leaks down to the threshold within the window of the conditions, so
+    /// that no sum outlives the peers that it came from.
     const fn cap(self) -> f64 {
-        match self {
-            Self::Fast => 100.0,
-            Self::Slow | Self::Standing => 3.0,
-        }
+        self.threshold() + self.leak() * self.window().as_secs() as f64
     }
 }
 
@@ -189,6 +187,8 @@ pub struct Suspect {
     pub score: f64,
     /// The condition that kept it from being named at the last decision.
     pub barred: Option<&'static str>,
+    /// The latest evidence, as long as no decision has seen it in full.
+    pub undecided: Option<Timestamp>,
     habit: DecayingRate,
     rare: DecayingRate,
     popular: DecayingRate,
@@ -209,6 +209,7 @@ impl Suspect {
             named: None,
             score: 0.0,
             barred: None,
+            undecided: None,
             habit: DecayingRate::default(),
             rare: DecayingRate::default(),
             popular: DecayingRate::default(),
@@ -430,13 +431,14 @@ impl Suspect {
     }
 
     fn add(&mut self, evidence: Evidence, weight: f64, now: Timestamp, tests: &[Test]) -> f64 {
+        self.undecided = Some(now);
         self.shares[evidence as usize] += single(weight);
         for test in tests {
             let sum = &mut self.sums[*test as usize];
             if sum.cusum.value() == 0.0 {
                 sum.onset = now;
             }
-            sum.cusum.add(weight, test.threshold() * test.cap() * self.busy);
+            sum.cusum.add(weight, test.cap() * self.busy);
         }
         weight
     }

@@ -136,6 +136,62 @@ fn a_lobby_of_one_operators_servers_is_not_named() {
     assert_eq!(fired(lobby), []);
 }
 
+/// The sum must not outlive the peers that it came from, nor few peers excuse what many bar.
+#[test]
+fn peers_that_all_answer_are_not_named_not_even_when_they_are_over() {
+    for (protocol, peers, per_second) in [
+        (Protocol::UDP, 240, 4.0),
+        (Protocol::TCP, 240, 4.0),
+        (Protocol::UDP, 10, 5.0),
+        (Protocol::TCP, 60, 1.0),
+    ] {
+        let mut traffic = Traffic::new(1);
+        for number in 0..peers {
+            let (peer, port, local_port) = (traffic.anywhere(), traffic.port(10_000), traffic.ephemeral());
+            let when = 5.0 + f64::from(number) / per_second;
+            traffic.contact(when, (HOST, local_port), (peer, port), protocol, After::Answer);
+        }
+        let all = run(&mut Detectors::new(&Settings::default()), &traffic.finish(), 900);
+        assert!(all.is_empty(), "{peers} over {protocol} at {per_second}/s: {all:?}");
+    }
+}
+
+#[test]
+fn udp_to_hosts_that_never_answer_is_a_scan_where_others_are_answered() {
+    let random = |traffic: &mut Traffic| {
+        traffic.contact(
+            0.0,
+            (address("10.0.0.9"), 40_000),
+            (address("9.9.9.9"), 53),
+            Protocol::UDP,
+            After::Answer,
+        );
+        for number in 0..200 {
+            let (peer, port) = (traffic.anywhere(), traffic.port(10_000));
+            let when = 1.0 + f64::from(number) / 20.0;
+            traffic.contact(when, (HOST, 40_000), (peer, port), Protocol::UDP, After::Silence);
+        }
+    };
+    assert_eq!(fired(random), [(AlertKind::Scan, HOST)]);
+}
+
+#[test]
+fn a_mirror_that_loses_a_direction_is_taken_for_one_of_one_direction_an_hour_later() {
+    let silent_swarm = |hours: f64| {
+        let all = fired(|traffic: &mut Traffic| {
+            let (host, server) = (address("10.0.0.9"), address("9.9.9.9"));
+            traffic.contact(0.0, (host, 40_000), (server, 53), Protocol::UDP, After::Answer);
+            for number in 0..100 {
+                let (peer, port) = (traffic.anywhere(), traffic.port(10_000));
+                let when = hours * 3_600.0 + f64::from(number) / 10.0;
+                traffic.contact(when, (HOST, 8_999), (peer, port), Protocol::UDP, After::Silence);
+            }
+        });
+        all.contains(&NAMED[0])
+    };
+    assert!(!silent_swarm(0.5) && silent_swarm(1.5));
+}
+
 #[test]
 fn a_server_whose_clients_were_there_first_is_not_named() {
     let server = |traffic: &mut Traffic| {

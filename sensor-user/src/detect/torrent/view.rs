@@ -8,7 +8,10 @@ use crate::{
 };
 
 /// A contact this old has had its chance of a first answer: few round trips on the Internet take longer.
-const RIPE: std::time::Duration = std::time::Duration::from_millis(500);
+pub const RIPE: std::time::Duration = std::time::Duration::from_millis(500);
+
+/// Standard deviations of the bound on the share of answers: nine in ten, one-sided.
+const CONFIDENCE: f64 = 1.28;
 
 /// So many contacts must have had it before answers are judged.
 const DUE: u32 = 5;
@@ -152,9 +155,7 @@ pub fn conditions(view: &View, around: &Circumstances) -> Vec<Condition> {
     }
     list.push(Condition::at_least("answers still due", f64::from(ripe), f64::from(DUE)));
     list.push(Condition::at_least("scan", answered, f64::max(0.06, 2.0 / f64::from(ripe.max(2)))));
-    if ripe >= 15 {
-        list.push(Condition::at_most("service where all answer", answered, 0.88));
-    }
+    list.push(Condition::at_most("service where all answer", most_answering(answers, ripe), 0.9));
     let (clients, contacted) = around.socket;
     if clients >= 10 && clients >= contacted {
         list.push(Condition::at_most("server", answered, 0.8));
@@ -163,6 +164,15 @@ pub fn conditions(view: &View, around: &Circumstances) -> Vec<Condition> {
         list.push(Condition::at_least("named scanner", answered, 0.12));
     }
     list
+}
+
+/// The largest share of answering peers that `answers` of `ripe` leave likely: the upper end of Wilson's
+/// interval (*Probable inference*, JASA 1927), which few peers move towards 1 and many towards what was seen.
+fn most_answering(answers: u32, ripe: u32) -> f64 {
+    let (count, square) = (f64::from(ripe.max(1)), CONFIDENCE * CONFIDENCE);
+    let share = f64::from(answers) / count;
+    let spread = (share * (1.0 - share) / count + square / (4.0 * count * count)).sqrt();
+    (share + square / (2.0 * count) + CONFIDENCE * spread) / (1.0 + square / count)
 }
 
 /// The conditions for conversations under way, where no answer can be told from none.
