@@ -227,6 +227,15 @@ impl Sensor {
         Ok(Self { program, fd, table, size })
     }
 
+    /// Instructions that the verifier walked through to accept each program of the object.
+    pub fn verified(&mut self) -> Result<Vec<(&'static str, u32)>> {
+        let count = |name| {
+            let program = self.program.verified(name)?;
+            Ok((name, program.info()?.verified_instruction_count().unwrap_or(0)))
+        };
+        ["sensor", "sensor_frags", "inspect"].into_iter().map(count).collect()
+    }
+
     /// IPv4 entries of one CPU's part of one generation.
     pub fn slots_per_cpu(&self) -> u32 {
         (SLOTS as u32) << self.size.bucket_bits_v4
