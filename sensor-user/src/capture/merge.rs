@@ -19,6 +19,9 @@ pub struct FlowSet {
 
 impl FlowSet {
     /// Adds a flow, or its counts where it is there already.
+    ///
+    /// # Panics
+    /// Beyond 2^32 flows.
     pub fn add(&mut self, flow: Flow) {
         let Self { flows, index, hasher } = self;
         let hash = |id: &FlowId| hasher.hash_one(id);
@@ -37,12 +40,20 @@ impl FlowSet {
         }
     }
 
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.flows.is_empty()
+    }
+
     /// Number of flows.
-    pub fn len(&self) -> usize {
+    #[must_use]
+    pub const fn len(&self) -> usize {
         self.flows.len()
     }
 
     /// Takes the flows out, leaving the set empty.
+    #[must_use]
     pub fn take(&mut self) -> Vec<Flow> {
         self.index.clear();
         let capacity = self.flows.len();

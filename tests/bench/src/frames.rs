@@ -205,7 +205,13 @@ impl Point {
         report.held(what, value, "×", Bar::Most(against_kernel), known.remark());
         if let Some(bar) = against_floor {
             let value = ratio(known.sensor(), known.baseline(Baseline::Floor));
-            report.held(format!("known flow, {flows} live, against the floor"), value, "×", Bar::Most(bar), "");
+            report.held(
+                format!("known flow, {flows} live, against the floor"),
+                value,
+                "×",
+                Bar::Most(bar),
+                "",
+            );
         }
         // Fewer first frames are over before they can be measured.
         if *flows >= 1 << 16 {
