@@ -21,7 +21,7 @@ impl FlowSet {
     /// Adds a flow, or its counts where it is there already.
     ///
     /// # Panics
-    /// With the flow after the 2^32nd; captures end a drain long before.
+    /// Beyond 2^32 flows.
     pub fn add(&mut self, flow: Flow) {
         let Self { flows, index, hasher } = self;
         let hash = |id: &FlowId| hasher.hash_one(id);
@@ -40,13 +40,20 @@ impl FlowSet {
         }
     }
 
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.flows.is_empty()
+    }
+
     /// Number of flows.
     #[must_use]
-    pub fn count(&self) -> usize {
+    pub const fn len(&self) -> usize {
         self.flows.len()
     }
 
     /// Takes the flows out, leaving the set empty.
+    #[must_use]
     pub fn take(&mut self) -> Vec<Flow> {
         self.index.clear();
         let capacity = self.flows.len();

@@ -109,7 +109,7 @@ impl Replay {
             let (id, src_port) = FlowId::of(&found.flow_key());
             self.flows.add(Flow { id, src_port, packets, bytes, marks: found.marks, first_seen: time });
         }
-        if self.flows.count() >= self.max_flows {
+        if self.flows.len() >= self.max_flows {
             self.cut(time, feed)?;
         }
         Ok(())

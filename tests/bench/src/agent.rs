@@ -75,7 +75,7 @@ pub fn exactness(seconds: u64, report: &mut Report) -> Result<()> {
             Ok(visits)
         });
         pin_to_cpu(1)?;
-        let mut last = false;
+        let mut ended = false;
         loop {
             let generation = sensor.table.flip();
             sensor_user::capture::live::wait_for_running_programs()?;
@@ -86,11 +86,11 @@ pub fn exactness(seconds: u64, report: &mut Report) -> Result<()> {
             })?;
             lost += totals.lost.iter().sum::<u64>();
             drains += 1;
-            if last {
+            if ended {
                 break;
             }
             // Once more after the last frame.
-            last = frames.is_finished();
+            ended = frames.is_finished();
         }
         frames.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })?;
@@ -122,7 +122,7 @@ const NEW: u32 = 100_000;
 fn new_flows(random: &mut Random, at: u64) -> Vec<Flow> {
     let one = |n: u32, random: &mut Random| {
         let [a, b, c, d, port_high, port_low, ..] = random.next().to_ne_bytes();
-        let src = IpAddr::V4(Ipv4Addr::from(0x0a00_0000 | (n % 1000 + 1)));
+        let src = IpAddr::V4(Ipv4Addr::from(0x0a00_0001 + n % 1000));
         // Public addresses: 20.0.0.0 to 83.255.255.255.
         let dst = IpAddr::V4(Ipv4Addr::new(20 + a % 64, b, c, d));
         Flow {
@@ -165,8 +165,8 @@ pub fn pipeline(rounds: usize, report: &mut Report) {
         std::hint::black_box(report);
         if second >= 2 {
             let each = |took: std::time::Duration| took.as_secs_f64() * 1e9 / f64::from(NEW);
-            merged.push(each(middle - begin));
-            fed.push(each(end - middle));
+            merged.push(each(middle.saturating_sub(begin)));
+            fed.push(each(end.saturating_sub(middle)));
         }
     }
     report.noted("merge of a flow into the drain's set", median(&merged), "ns", "100,000 new flows a drain");

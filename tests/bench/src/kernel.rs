@@ -30,6 +30,9 @@ use crate::{
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/bench.bpf.o"));
 
+#[expect(clippy::cast_possible_truncation, reason = "a bucket has few slots")]
+const SLOTS_PER_BUCKET: u32 = SLOTS as u32;
+
 /// Verdict of every program that is measured.
 const XDP_DROP: u32 = 1;
 
@@ -92,7 +95,7 @@ impl Driver {
     /// For at most `flows` flows, with kernel maps of `entries` entries and a floor of `slots` slots.
     pub fn load(flows: u32, entries: u32, slots: u32) -> Result<Self> {
         ensure!(!OBJECT.is_empty(), "built with SENSOR_EBPF_SKIP: unset it and build again");
-        let floor_bits = (slots / u32::try_from(SLOTS)?).max(1).ilog2();
+        let floor_bits = (slots / SLOTS_PER_BUCKET).max(1).ilog2();
         let mut ebpf = EbpfLoader::new()
             .override_global("FLOOR_BITS", &floor_bits, true)
             .map_max_entries("FLOWS", flows)
@@ -148,7 +151,7 @@ impl Driver {
         let options = TestRunOptions { data_in: Some(frame), repeat: frames, ..TestRunOptions::default() };
         let begin = cpu_time();
         let result = driver.test_run(options).context("BPF_PROG_TEST_RUN")?;
-        let took = cpu_time() - begin;
+        let took = cpu_time().saturating_sub(begin);
         ensure!(result.return_value == XDP_DROP, "the program under test returned {}", result.return_value);
         Ok(took.as_secs_f64() * 1e9 / f64::from(frames))
     }
@@ -167,14 +170,14 @@ impl Driver {
     pub fn drain_baseline(&self, baseline: Baseline, batch: &mut BatchDrain) -> Result<(usize, f64)> {
         let name = baseline.map().context("this baseline has no entries")?;
         let Some(Map::PerCpuHashMap(map) | Map::PerCpuLruHashMap(map)) = self.ebpf.map(name) else {
-            bail!("no hash map {name}");
+            bail!("no hash map {name}")
         };
         let mut packets = 0;
         let begin = cpu_time();
         let entries = batch.drain(map.fd().as_fd(), |values| {
             packets += values.iter().step_by(size_of::<Counters>() / 8).sum::<u64>();
         });
-        let took = cpu_time() - begin;
+        let took = cpu_time().saturating_sub(begin);
         std::hint::black_box(packets);
         Ok((entries.context("BPF_MAP_LOOKUP_AND_DELETE_BATCH")?, took.as_secs_f64()))
     }
@@ -226,9 +229,18 @@ impl Sensor {
         Ok(Self { program, fd, table, size })
     }
 
+    /// Instructions that the verifier walked through to accept each program of the object.
+    pub fn verified(&mut self) -> Result<Vec<(&'static str, u32)>> {
+        let count = |name| {
+            let program = self.program.verified(name)?;
+            Ok((name, program.info()?.verified_instruction_count().unwrap_or(0)))
+        };
+        ["sensor", "sensor_frags", "inspect"].into_iter().map(count).collect()
+    }
+
     /// IPv4 entries of one CPU's part of one generation.
     pub fn slots_per_cpu(&self) -> u32 {
-        u32::try_from(SLOTS).expect("a bucket has few slots") << self.size.bucket_bits_v4
+        SLOTS_PER_BUCKET << self.size.bucket_bits_v4
     }
 
     /// Mean run time in nanoseconds of the program attached to an interface while `task` runs.
@@ -250,7 +262,7 @@ impl Sensor {
             drained.packets += entry.counters.packets();
             drained.bytes += entry.counters.bytes();
         })?;
-        drained.seconds = (cpu_time() - begin).as_secs_f64();
+        drained.seconds = cpu_time().saturating_sub(begin).as_secs_f64();
         drained.seen = totals.seen;
         drained.lost = totals.lost.iter().sum();
         drained.overflowed = totals.overflowed;

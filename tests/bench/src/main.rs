@@ -3,7 +3,6 @@
 //! Everything is measured in CPU time, the candidates taking turns, so that a shared machine does little harm; what
 //! counts are the ratios. Run by `cargo xtask bench`, as root.
 #![deny(unsafe_code)]
-#![expect(clippy::unchecked_time_subtraction, reason = "the clocks that are subtracted only run forwards")]
 
 mod agent;
 mod flows;
@@ -21,7 +20,7 @@ use anyhow::Result;
 use clap::{Parser, ValueEnum};
 use sensor_tests::sender::pin_to_cpu;
 
-use crate::report::Report;
+use crate::report::{Bar, Report};
 
 /// Measures flow-sensor.
 #[derive(Parser)]
@@ -53,6 +52,8 @@ enum Group {
     Chosen,
     /// Two CPUs at once.
     Cpus,
+    /// What the verifier makes of the programs.
+    Verifier,
     /// Memory per flow.
     Memory,
     /// Draining a million entries.
@@ -91,9 +92,9 @@ fn measure(options: &Options, report: &mut Report) -> Result<()> {
         frames::parser(rounds, report)?;
     }
     if wanted(Group::Table) {
-        let points = [1 << 10, 1 << 16, 1 << 20].map(|flows| frames::point(flows, rounds));
-        let points = points.into_iter().collect::<Result<Vec<_>>>()?;
-        frames::report_points(&points, report);
+        for flows in [1 << 10, 1 << 16, 1 << 20] {
+            frames::point(flows, rounds)?.report(report);
+        }
     }
     if wanted(Group::Full) {
         frames::full(rounds, report)?;
@@ -103,6 +104,12 @@ fn measure(options: &Options, report: &mut Report) -> Result<()> {
     }
     if wanted(Group::Cpus) {
         frames::two_cpus(rounds, report)?;
+    }
+    if wanted(Group::Verifier) {
+        for (program, instructions) in kernel::Sensor::load(1 << 16)?.verified()? {
+            let what = format!("instructions verified, `{program}`");
+            report.held(what, f64::from(instructions), "", Bar::Most(1e6), "the kernel's limit");
+        }
     }
     if wanted(Group::Memory) {
         agent::memory(report);

@@ -107,7 +107,7 @@ pub fn mean_run(id: u32, task: impl FnOnce() -> Result<()>) -> Result<f64> {
     task()?;
     let after = read()?;
     ensure!(after.1 > before.1, "the program did not run");
-    Ok((after.0 - before.0).as_secs_f64() * 1e9 / (after.1 - before.1) as f64)
+    Ok(after.0.saturating_sub(before.0).as_secs_f64() * 1e9 / (after.1 - before.1) as f64)
 }
 
 /// After this every frame was drained and published.
@@ -170,7 +170,7 @@ fn agent(report: &mut Report) -> Result<()> {
         Ok(begin.elapsed())
     })?;
     std::thread::sleep(DRAINED);
-    let used = cpu_of(sensor.id())? - before;
+    let used = cpu_of(sensor.id())?.saturating_sub(before);
     let rate = frames.len() as f64 / took.as_secs_f64();
     let share = used.as_secs_f64() / took.as_secs_f64() * 100.0 * RATE as f64 / rate;
     let lost = sensor.metrics()?.count("flowsensor_frames_total", &[("outcome", "lost")])?;
