@@ -57,8 +57,9 @@ impl TableSize {
     pub fn new(capacity: &Capacity, cpus: u32) -> Self {
         let overflow = |flows: u32| flows.div_ceil(OVERFLOW_SHARE);
         let bits = |flows: u32, bytes: u64, bucket: usize| {
-            let table = (u64::from(flows) * bytes)
-                .saturating_sub(GENERATIONS as u64 * u64::from(overflow(flows)) * OVERFLOW_ENTRY);
+            let overflow = GENERATIONS as u64 * u64::from(overflow(flows)) * OVERFLOW_ENTRY;
+            // A handful of flows is less than one entry of the overflow.
+            let table = (u64::from(flows) * bytes).saturating_sub(overflow);
             // 64 buckets share a word of the bitmap, so one takes an eighth of a byte more.
             let buckets = table * 8 / (GENERATIONS as u64 * u64::from(cpus) * (bucket as u64 * 8 + 1));
             buckets.max(u64::from(BUCKETS_PER_WORD)).ilog2()
