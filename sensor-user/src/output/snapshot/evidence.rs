@@ -73,7 +73,7 @@ mod tests {
             let flow = |number: u32| {
                 let (dst, dst_port) = target(second * per_second + number);
                 let id = FlowId { src: IpAddr::from([10, 0, 0, 5]), dst: dst.into(), dst_port, protocol };
-                let marks = if protocol == Protocol::TCP { Marks::SYN } else { Marks::default() };
+                let marks = if protocol == Protocol::TCP { Marks::SYN } else { Marks::OTHER };
                 let first_seen = start.plus(Duration::from_millis(number.into()));
                 Flow { id, src_port: 51_413, packets: 1, bytes: 90, marks, first_seen }
             };
