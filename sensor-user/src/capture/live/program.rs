@@ -1,6 +1,6 @@
 //! Loading the XDP program and attaching it: native where the driver can, generic where not, never silently.
 
-use std::io;
+use std::{io, time::Instant};
 
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
@@ -121,7 +121,11 @@ impl Program {
         let secret = draw_secret().map_err(ProgramFailure::Random)?;
         let verdict = if drop { XDP_DROP } else { XDP_PASS };
         let log_level = KernelLog::level();
-        let mut ebpf = EbpfLoader::new()
+        let begun = Instant::now();
+        // Reads the kernel's types, which is most of what it takes to load.
+        let mut loader = EbpfLoader::new();
+        let types_read = begun.elapsed();
+        let mut ebpf = loader
             .override_global("AYA_LOG_LEVEL", &log_level, true)
             .override_global("VERDICT", &verdict, true)
             .override_global("BUCKET_BITS_V4", &size.bucket_bits_v4, true)
@@ -137,6 +141,11 @@ impl Program {
             .map_max_entries(OVERFLOW[1], size.overflow())
             .load(OBJECT)
             .map_err(load_failure)?;
+        tracing::debug!(
+            "eBPF object loaded in {:?}, {types_read:?} of it for the kernel's types, the rest for maps of {:.1} MiB",
+            begun.elapsed(),
+            size.bytes() as f64 / f64::from(1 << 20),
+        );
         let log = KernelLog::of(&mut ebpf, log_level);
         Ok(Self { ebpf, name: "", log })
     }
@@ -163,8 +172,14 @@ impl Program {
             .program_mut(name)
             .and_then(|program| program.try_into().ok())
             .expect("the object must hold the XDP programs that this crate was built with");
+        let begun = Instant::now();
         match program.load() {
-            Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(program),
+            Ok(()) => {
+                let instructions = program.info().ok().and_then(|info| info.verified_instruction_count());
+                tracing::debug!("{name} verified in {:?}, {instructions:?} instructions", begun.elapsed());
+                Ok(program)
+            }
+            Err(ProgramError::AlreadyLoaded) => Ok(program),
             Err(error) if is_permission(&error) => Err(ProgramFailure::NoPermission),
             Err(error) => Err(ProgramFailure::Verify { kernel: kernel_release(), error: Box::new(error) }),
         }
