@@ -7,8 +7,8 @@
 //!
 //! - *silent*: no frame on an interface for [`SILENCE`].
 //! - *one-way*, *partly one-way*, *missing frames*: whoever goes on after its SYN, or after its SYN+ACK, was answered.
-//!   If the answer was not seen in the same drain, the mirror does not show it; see [`openings`].
-//! - *duplicated frames*: if every frame comes twice, every count is even; see [`copies`].
+//!   If the answer was not seen in the same drain, the mirror does not show it.
+//! - *duplicated frames*: if every frame comes twice, every count is even.
 //! - *joined frames*: a flow whose frames are on average longer than the interface lets through.
 //! - *transit*: most conversations are between external addresses, so `local_networks` is wrong.
 //!

@@ -1,7 +1,7 @@
 //! Posting alerts without Prometheus: to Alertmanagers, and to webhooks as JSON objects.
 //!
 //! The run loop only puts notices into bounded queues, one for each receiver, so that a receiver that is down holds up
-//! neither the drain nor the other receivers. A thread with a runtime of its own posts them; see [`receiver`]. What
+//! neither the drain nor the other receivers. A thread with a runtime of its own posts them. What
 //! does not fit into a queue, or cannot be delivered in time, is counted.
 //!
 //! Alerts that are suppressed are held back here, and posted if they still hold when the suppression ends.

@@ -6,7 +6,7 @@
 //! - `sensor` after every drain: interfaces, frames, what is wrong with the mirror;
 //! - `findings` when an interval is complete or an alert begins or ends: sources and alerts.
 //!
-//! A source's peers, ports and timeline are asked for one at a time, with [`source`].
+//! A source's peers, ports and timeline are asked for one at a time, with [`source()`].
 //!
 //! Everything here is bounded: [`MAX_SOURCES`] sources, [`MAX_ACTIVE`] alerts that hold and the recent ones
 //! of the snapshot. Texts may come from the network; the page shows all of them as text, never as markup.

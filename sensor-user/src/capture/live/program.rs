@@ -175,8 +175,10 @@ impl Program {
         let begun = Instant::now();
         match program.load() {
             Ok(()) => {
-                let instructions = program.info().ok().and_then(|info| info.verified_instruction_count());
-                tracing::debug!("{name} verified in {:?}, {instructions:?} instructions", begun.elapsed());
+                let info = program.info().ok();
+                let instructions =
+                    info.and_then(|info| info.verified_instruction_count()).unwrap_or_default();
+                tracing::debug!("{name} verified in {:?}, {instructions} instructions", begun.elapsed());
                 Ok(program)
             }
             Err(ProgramError::AlreadyLoaded) => Ok(program),

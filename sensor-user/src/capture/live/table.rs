@@ -50,7 +50,7 @@ pub struct TableSize {
 }
 
 impl TableSize {
-    /// Room for `capacity` on `cpus` CPUs: as much as fits into [`BYTES_V4`] and [`BYTES_V6`] per flow. That is a
+    /// Room for `capacity` on `cpus` CPUs: as much as fits into 256 bytes per IPv4 and 512 per IPv6 flow. That is a
     /// quarter to half of the slots in use where the flows are spread evenly, and room for twice the fair share
     /// of flows on one CPU. Never less than the smallest table, which a bitmap word sets.
     #[must_use]
