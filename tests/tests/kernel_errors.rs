@@ -23,7 +23,7 @@ struct Case {
 }
 
 const CASES: [Case; 7] = [
-    Case { name: "no interface given", arguments: &[], says: &["no interface", "--interface"] },
+    Case { name: "no interface given", arguments: &[], says: &["no mirror port", "--interface"] },
     Case { name: "missing interface", arguments: &["--interface", "eth7"], says: &["\"eth7\"", "mirror"] },
     Case {
         name: "listen address of another host",
