@@ -143,9 +143,18 @@ impl Inspection {
         if let Some(reason) = self.ignored.checked_sub(1) {
             return Err(Ignored::ALL[reason as usize]);
         }
-        let Self { src_port, marks, key: OverflowKey { dst_port, protocol, .. }, .. } = *self;
-        let key = FlowKey { addresses: self.key.addresses(), src_port, dst_port, protocol };
-        Ok(Packet { key, marks: Marks(marks) })
+        Ok(Packet { key: self.flow_key(), marks: Marks(self.marks) })
+    }
+
+    /// The flow that the frame quotes, if it is an ICMP error.
+    #[must_use]
+    pub fn quoted(&self) -> Option<FlowKey> {
+        Marks(self.marks).has(Marks::UNREACHABLE).then(|| self.flow_key())
+    }
+
+    fn flow_key(&self) -> FlowKey {
+        let Self { src_port, key: OverflowKey { dst_port, protocol, .. }, .. } = *self;
+        FlowKey { addresses: self.key.addresses(), src_port, dst_port, protocol }
     }
 }
 

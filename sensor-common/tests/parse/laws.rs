@@ -1,7 +1,8 @@
 //! What holds for the parser on any bytes at all, and on frames that are almost right.
 
 use crate::frames::*;
-use crate::mutate::{self, Random, frame, mutate};
+use crate::mutate::{self, Random, mutate};
+use crate::wrap::built;
 use proptest::prelude::*;
 use sensor_common::{
     frame::CapturedFrame,
@@ -20,7 +21,7 @@ fn captured(bytes: &[u8], wire_len: usize, link: Link) -> Found {
 fn for_frames(seed: u64, mut law: impl FnMut(&[u8], &mut Random)) {
     let mut random = Random::new(seed);
     for _ in 0..FRAMES {
-        let mut bytes = frame(&mut random);
+        let mut bytes = built(&mut random).bytes;
         if random.below(3) != 0 {
             mutate(&mut bytes, &mut random);
         }

@@ -6,3 +6,4 @@ mod headers;
 mod laws;
 mod mutate;
 mod oracle;
+mod wrap;

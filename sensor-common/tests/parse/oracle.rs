@@ -12,6 +12,8 @@ use sensor_common::{
     reason::Ignored::{self, *},
 };
 
+use crate::wrap::{Built, Meaning};
+
 /// What the parser said, tunnels being left closed.
 pub type Answer = Result<FlowKey, Ignored>;
 
@@ -151,6 +153,8 @@ pub struct Comparison {
     pub flows: usize,
     /// How often each of [`DIFFERENCES`] occurred.
     pub differences: [usize; DIFFERENCES.len()],
+    /// Frames with more headers than are walked, in which both need not agree.
+    pub too_deep: usize,
     /// Differences that are not listed.
     pub unlisted: Vec<String>,
 }
@@ -165,6 +169,22 @@ impl Comparison {
             self.differences[which] += 1;
         } else {
             self.unlisted.push(format!("ours {ours:?}, theirs {theirs:?}: {bytes:02x?}"));
+        }
+    }
+
+    /// Compares the answer for a frame, all of which was captured, with what was built into it: etherparse reads the
+    /// plain frame inside. `quoted` is the flow that the frame quotes.
+    pub fn add_built(&mut self, built: &Built, ours: &Answer, quoted: Option<FlowKey>) {
+        let Built { inside, meaning, .. } = built;
+        match (meaning, ours, quoted) {
+            (_, Err(TooDeep), _) if built.may_be_too_deep() => self.too_deep += 1,
+            (Meaning::Inside, _, None) => self.add(inside, ours),
+            (Meaning::Ignored(reason), Err(answer), _) if reason == answer => {}
+            (Meaning::Quote, Err(NotL4), Some(key)) => self.add(inside, &Ok(key)),
+            (Meaning::Quote, Err(NotL4), None) if !matches!(theirs(inside), Says(Ok(_))) => {}
+            // The walk ended within the quote; the frame that quotes is none of a flow all the same.
+            (Meaning::Quote, Err(NotL4), None) if built.may_be_too_deep() => self.too_deep += 1,
+            _ => self.unlisted.push(format!("{ours:?}, quoted {quoted:?}, of {built:02x?}")),
         }
     }
 }

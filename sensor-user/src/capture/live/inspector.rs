@@ -69,6 +69,12 @@ impl Inspector {
         frame: &CapturedFrame<'_>,
         link: Link,
     ) -> Result<Result<Packet, Ignored>, InspectError> {
+        Ok(self.answer(frame, link)?.parsed())
+    }
+
+    /// All that the kernel's parser says of a frame: also the flow that an ICMP error quotes, and whose datagram a
+    /// later fragment is of.
+    pub fn answer(&mut self, frame: &CapturedFrame<'_>, link: Link) -> Result<Inspection, InspectError> {
         let bytes = &frame.bytes[..frame.bytes.len().min(MAX_FRAME)];
         let length = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
         self.exchange.write(0, Inspection::question(length(bytes.len()), length(frame.wire_len), link));
@@ -77,7 +83,7 @@ impl Inspector {
             padded.to_mut().resize(MIN_FRAME, 0);
         }
         self.run(&padded).map_err(|error| InspectError(Box::new(error)))?;
-        Ok(self.exchange.read(0).parsed())
+        Ok(self.exchange.read(0))
     }
 
     fn run(&mut self, bytes: &[u8]) -> Result<(), ProgramFailureOrRun> {
