@@ -5,6 +5,7 @@
 //! [`Firing`] holds at that moment, and none knows the others.
 
 pub mod fanout;
+pub mod roles;
 pub mod scan;
 pub mod settings;
 pub mod torrent;
@@ -23,7 +24,8 @@ use std::{collections::HashMap, net::IpAddr};
 use foldhash::fast::RandomState;
 
 use self::{
-    fanout::Fanout, grouping::Grouping, scan::Scan, settings::Settings, torrent::Torrent, trace::Step,
+    fanout::Fanout, grouping::Grouping, roles::Recognised, scan::Scan, settings::Settings, torrent::Torrent,
+    trace::Step,
 };
 use crate::{
     alert::{AlertKind, AlertState, Finding},
@@ -155,6 +157,12 @@ impl Detectors {
             AlertKind::Scan => self.scan.score(source),
             AlertKind::Fanout => self.fanout.score(source),
         }
+    }
+
+    /// What `source` is, as of the last complete interval.
+    #[must_use]
+    pub fn roles(&self, source: IpAddr) -> &[Recognised] {
+        self.torrent.roles(source)
     }
 
     /// Who is named at this moment.

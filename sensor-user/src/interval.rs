@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::{clock::Timestamp, flow::FrameCounts};
+use crate::{clock::Timestamp, detect::roles::Recognised, flow::FrameCounts};
 
 /// One source in one interval.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,6 +45,8 @@ pub struct SourceInterval {
     pub packets_in: u64,
     /// The torrent detector's score, 0 to 1.
     pub torrent_score: f64,
+    /// What it is, as far as it was recognised.
+    pub roles: Vec<Recognised>,
 }
 
 impl SourceInterval {

@@ -170,9 +170,12 @@ impl Pipeline {
             row.torrent_score = self.detectors.score(AlertKind::Torrent, row.source);
         }
         self.orientation.begin_interval();
-        let interval = Interval { start, end, seconds, sources, frames };
+        let mut interval = Interval { start, end, seconds, sources, frames };
         let mut findings = Vec::new();
         self.detectors.close_interval(&interval, &mut findings);
+        for row in &mut interval.sources {
+            self.detectors.roles(row.source).clone_into(&mut row.roles);
+        }
         self.report(findings, report);
         report.intervals.push(interval);
     }

@@ -233,6 +233,7 @@ impl Source {
             packets_out: current.packets_out,
             packets_in: current.packets_in,
             torrent_score: 0.0,
+            roles: Vec::new(),
         }
     }
 }

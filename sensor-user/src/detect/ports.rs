@@ -1,5 +1,5 @@
-//! What a port says about a conversation: the services that are nobody's evidence, by the role that a
-//! host shows by using them, and the addresses that are nobody's peer.
+//! What a port says about a conversation: the services that are nobody's evidence, and the addresses that are
+//! nobody's peer.
 //!
 //! A first contact on a service port is as likely from a torrent host as from any other, so it neither
 //! accuses nor acquits. Ports from 1024 on are listed only where the IANA registry or the software's own
@@ -8,14 +8,14 @@
 
 use std::net::IpAddr;
 
-/// What a host does on a service port.
+/// What is served on a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Role {
+pub enum Service {
     /// HTTP and its like: browsers, crawlers, content networks, updates.
     Web,
     /// Name resolution.
-    Resolver,
+    Names,
     /// SMTP, IMAP, POP.
     Mail,
     /// Network time.
@@ -37,14 +37,14 @@ pub enum Role {
     /// The UDP ports of traceroute.
     Traceroute,
     /// Any other service.
-    Service,
+    Other,
 }
 
-impl Role {
-    /// Every role.
+impl Service {
+    /// Every service.
     pub const ALL: [Self; 13] = [
         Self::Web,
-        Self::Resolver,
+        Self::Names,
         Self::Mail,
         Self::Time,
         Self::Call,
@@ -55,46 +55,46 @@ impl Role {
         Self::Tunnel,
         Self::Telephony,
         Self::Traceroute,
-        Self::Service,
+        Self::Other,
     ];
 
     /// The name in evidence.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Web => "web client",
-            Self::Resolver => "resolver",
-            Self::Mail => "mail server",
-            Self::Time => "time client",
+            Self::Web => "web",
+            Self::Names => "names",
+            Self::Mail => "mail",
+            Self::Time => "time",
             Self::Call => "calls (STUN)",
             Self::Tor => "Tor",
-            Self::Blockchain => "blockchain node",
+            Self::Blockchain => "blockchain",
             Self::Delivery => "content delivery or games",
             Self::Messaging => "messaging",
             Self::Tunnel => "tunnels",
             Self::Telephony => "telephony",
             Self::Traceroute => "traceroute",
-            Self::Service => "other services",
+            Self::Other => "other services",
         }
     }
 }
 
 /// The service of a responder's port, or none for a port that says nothing.
 #[must_use]
-pub const fn service(port: u16) -> Option<Role> {
+pub const fn service(port: u16) -> Option<Service> {
     Some(match port {
-        80 | 443 | 3128 | 8000 | 8008 | 8080 | 8081 | 8443 | 8888 => Role::Web,
-        53 | 853 | 5353 | 5355 => Role::Resolver,
-        25 | 110 | 143 | 465 | 587 | 993 | 995 => Role::Mail,
-        123 => Role::Time,
-        3478..=3481 | 5349 | 5350 | 19302..=19309 => Role::Call,
-        9001 | 9030 | 9050 | 9150 => Role::Tor,
-        8332 | 8333 | 9333 | 18080 | 18081 | 18333 | 22556 | 26656 | 30303 | 30304 => Role::Blockchain,
-        1119 | 3074 | 3724 | 6112..=6114 | 7680 | 27000..=27050 => Role::Delivery,
-        1863 | 4070 | 4244 | 5222..=5223 | 5228..=5230 | 5242 | 5269 => Role::Messaging,
-        500 | 1194 | 1701 | 1723 | 4500 | 41641 | 51820 => Role::Tunnel,
-        5060..=5062 => Role::Telephony,
-        33434..=33534 => Role::Traceroute,
+        80 | 443 | 3128 | 8000 | 8008 | 8080 | 8081 | 8443 | 8888 => Service::Web,
+        53 | 853 | 5353 | 5355 => Service::Names,
+        25 | 110 | 143 | 465 | 587 | 993 | 995 => Service::Mail,
+        123 => Service::Time,
+        3478..=3481 | 5349 | 5350 | 19302..=19309 => Service::Call,
+        9001 | 9030 | 9050 | 9150 => Service::Tor,
+        8332 | 8333 | 9333 | 18080 | 18081 | 18333 | 22556 | 26656 | 30303 | 30304 => Service::Blockchain,
+        1119 | 3074 | 3724 | 6112..=6114 | 7680 | 27000..=27050 => Service::Delivery,
+        1863 | 4070 | 4244 | 5222..=5223 | 5228..=5230 | 5242 | 5269 => Service::Messaging,
+        500 | 1194 | 1701 | 1723 | 4500 | 41641 | 51820 => Service::Tunnel,
+        5060..=5062 => Service::Telephony,
+        33434..=33534 => Service::Traceroute,
         0..=1023
         | 1080
         | 1433
@@ -120,59 +120,9 @@ pub const fn service(port: u16) -> Option<Role> {
         | 9092
         | 9100
         | 9200
-        | 11211 => Role::Service,
+        | 11211 => Service::Other,
         _ => return None,
     })
-}
-
-/// How many first contacts a source made in each role of late: all halve every
-/// [`HALVING_SECONDS`](Self::HALVING_SECONDS).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Roles {
-    counts: [u16; Role::ALL.len()],
-    standing: u16,
-    halved: u32,
-}
-
-impl Roles {
-    /// After this many seconds a contact counts half.
-    pub const HALVING_SECONDS: u32 = 300;
-    /// With this many contacts of late a role is worth a word.
-    const WORTH_A_WORD: u16 = 5;
-
-    /// Counts one contact in `role` at `second`.
-    pub fn count(&mut self, role: Role, second: u32) {
-        self.halve(second);
-        let count = &mut self.counts[role as usize];
-        *count = count.saturating_add(1);
-    }
-
-    /// Counts one conversation with a service that was under way when first seen at `second`.
-    pub fn count_standing(&mut self, second: u32) {
-        self.halve(second);
-        self.standing = self.standing.saturating_add(1);
-    }
-
-    /// Conversations with services that were under way when first seen of late.
-    #[must_use]
-    pub const fn standing(&self) -> u16 {
-        self.standing
-    }
-
-    /// The roles with enough contacts of late, with their counts, in the order of [`Role::ALL`].
-    pub fn shown(&self) -> impl Iterator<Item = (Role, u16)> + '_ {
-        Role::ALL.into_iter().zip(self.counts).filter(|(_, count)| *count >= Self::WORTH_A_WORD)
-    }
-
-    fn halve(&mut self, second: u32) {
-        let halvings = second.saturating_sub(self.halved) / Self::HALVING_SECONDS;
-        if halvings > 0 {
-            for count in self.counts.iter_mut().chain([&mut self.standing]) {
-                *count = count.checked_shr(halvings).unwrap_or(0);
-            }
-            self.halved += halvings * Self::HALVING_SECONDS;
-        }
-    }
 }
 
 /// Whether `address` can be one host on the Internet or in a network: neither a group nor everyone, and
@@ -216,18 +166,6 @@ mod tests {
     #[test]
     fn every_privileged_port_is_a_service() {
         assert!((0..1024).all(|port| service(port).is_some()));
-    }
-
-    #[test]
-    fn roles_are_forgotten_by_halves() {
-        let mut roles = Roles::default();
-        for _ in 0..20 {
-            roles.count(Role::Mail, 1_000_000_000);
-        }
-        roles.count(Role::Web, 1_000_000_000 + Roles::HALVING_SECONDS);
-        assert_eq!(roles.shown().collect::<Vec<_>>(), [(Role::Mail, 10)]);
-        roles.count(Role::Web, u32::MAX);
-        assert_eq!(roles.shown().count(), 0);
     }
 
     #[test]

@@ -26,7 +26,7 @@ use self::walk::{Rule, Tally, Walk};
 use super::{
     Detector, Firing, Usage,
     cusum::{Odds, score},
-    ports::{self, Role},
+    ports::{self, Service},
     settings::{Sensitivity, Settings},
     sources::{Sources, Tracked},
 };
@@ -101,7 +101,7 @@ impl Rules {
 
     fn of_port(&self, port: u16) -> &Rule {
         match ports::service(port) {
-            None | Some(Role::Blockchain | Role::Delivery | Role::Tor) => &self.peer,
+            None | Some(Service::Blockchain | Service::Delivery | Service::Tor) => &self.peer,
             Some(_) => &self.service,
         }
     }
@@ -386,9 +386,9 @@ impl Scan {
         }
         let service = ports::service(trifecta.port);
         let answers = ports::service(contact.initiator_port).is_some() && service.is_none();
-        let client = matches!(service, Some(Role::Web | Role::Resolver | Role::Time | Role::Call));
+        let client = matches!(service, Some(Service::Web | Service::Names | Service::Time | Service::Call));
         !answers
-            && service != Some(Role::Traceroute)
+            && service != Some(Service::Traceroute)
             && (!client || self.mirror.shows_silence_of_clients(contact.time))
     }
 

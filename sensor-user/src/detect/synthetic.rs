@@ -12,6 +12,7 @@ use crate::{
     alert::{AlertKind, AlertState, Finding},
     clock::Timestamp,
     flow::Protocol,
+    interval::SourceInterval,
     networks::{Direction, LocalNetworks},
     observation::{Contact, Observation, Opening, Outcome, Response, Trifecta},
 };
@@ -293,6 +294,32 @@ pub fn one_port(traffic: &mut Traffic, port: u16, protocol: Protocol, peers: u32
         let after = if traffic.chance(answering) { After::Answer } else { After::Silence };
         let local_port = traffic.ephemeral();
         traffic.contact(f64::from(number) / 10.0, (HOST, local_port), (peer, port), protocol, after);
+    }
+}
+
+/// A source in an interval: connections that are all answered on one port, and its mean and variance.
+pub fn row(source: IpAddr, new_connections: u64, before: Option<(f64, f64)>) -> SourceInterval {
+    SourceInterval {
+        source,
+        new_connections,
+        new_tcp: new_connections,
+        new_udp: 0,
+        new_peers: new_connections,
+        new_ports: 1,
+        answered: new_connections,
+        refused: 0,
+        unreachable: 0,
+        mid_stream: 0,
+        active_trifectas: new_connections,
+        trifecta_packets_variance: None,
+        mean: before.map(|(mean, _)| mean),
+        variance: before.map(|(_, variance)| variance),
+        bytes_out: 0,
+        bytes_in: 0,
+        packets_out: 0,
+        packets_in: 0,
+        torrent_score: 0.0,
+        roles: Vec::new(),
     }
 }
 

@@ -27,13 +27,15 @@ use std::{net::IpAddr, time::Duration};
 
 use self::{
     ledger::{Ledger, Source},
+    peers::Weighing,
     suspect::{Named, Suspect, Test, WINDOW},
     view::{Circumstances, Condition, View},
 };
 use super::{
     Detector, Firing, Usage,
     cusum::score,
-    ports::{self, Role},
+    ports::{self, Service},
+    roles::{Recognised, Role, Roles},
     settings::{Sensitivity, Settings},
     trace::{Step, Trace},
 };
@@ -57,6 +59,7 @@ pub struct Torrent {
     sensitivity: Sensitivity,
     ledger: Ledger,
     outbound_udp: OutboundUdp,
+    roles: Roles,
     trace: Trace,
 }
 
@@ -85,6 +88,7 @@ impl Torrent {
             sensitivity: settings.sensitivity,
             ledger: Ledger::new(settings),
             outbound_udp: OutboundUdp::default(),
+            roles: Roles::default(),
             trace: Trace::default(),
         }
     }
@@ -108,22 +112,23 @@ impl Torrent {
         let source = self.ledger.source(trifecta.initiator);
         source.last = now;
         // What a privileged UDP port sends is an answer whose question was not seen.
-        let role = ports::service(trifecta.port).or((udp && local_port < 1024).then_some(Role::Service));
-        if role == Some(Role::Call) && udp {
+        let service = ports::service(trifecta.port).or((udp && local_port < 1024).then_some(Service::Other));
+        if service == Some(Service::Call) && udp {
             source.note_stun(local_port, second);
         }
-        if let Some(role) = role {
+        if let Some(service) = service {
             if contact.new_peer {
                 source.other.count(now, WINDOW);
-                source.roles.count(role, second);
+                source.habits.count(service, second);
                 self.popular_beside_rare(contact, udp);
             }
             return;
         }
         let damped = udp && (source.did_stun(local_port, second) || ports::service(local_port).is_some());
         if contact.new_peer {
-            if let Some(suspect) = self.ledger.accuse(trifecta.initiator) {
-                suspect.new_peer(contact, damped, &mut self.trace);
+            let Some(suspect) = self.ledger.accuse(trifecta.initiator) else { return };
+            if suspect.new_peer(contact, damped, &mut self.trace) == Weighing::Popular {
+                self.ledger.source(trifecta.initiator).habits.count_popular(trifecta.port, second);
             }
         } else if let Some(suspect) = self.ledger.suspect(trifecta.initiator) {
             suspect.known_peer(contact, &mut self.trace);
@@ -158,7 +163,7 @@ impl Torrent {
         let state = self.ledger.source(source);
         state.last = contact.time;
         if ports::service(local_port).or(ports::service(port)).is_some() {
-            state.roles.count_standing(second);
+            state.habits.count_standing(second);
             return;
         }
         if let Some(suspect) = self.ledger.accuse(source) {
@@ -179,12 +184,18 @@ impl Torrent {
                 }
             }
             (_, Opening::MidStream) if trifecta.protocol == Protocol::TCP => self.standing(contact),
+            (Direction::Internal, Opening::New) if ports::service(trifecta.port).is_some() => {
+                let source = self.ledger.source(trifecta.initiator);
+                source.last = contact.time;
+                source.habits.count_polled(seconds(contact.time));
+            }
             _ => {}
         }
     }
 
     fn response(&mut self, response: &Response) {
         if response.direction != Direction::Outbound {
+            self.served(response);
             return;
         }
         let (initiator, peer, port) =
@@ -195,6 +206,27 @@ impl Torrent {
         if let Some(suspect) = self.ledger.suspect(initiator) {
             suspect.outcome(response.time, peer, port, response.outcome, &mut self.trace);
         }
+    }
+
+    /// A local host answered a client.
+    fn served(&mut self, response: &Response) {
+        let Response { time, trifecta, direction, outcome, .. } = *response;
+        if direction == Direction::Transit || outcome != Outcome::Answered {
+            return;
+        }
+        let server = self.ledger.source(trifecta.responder);
+        server.last = time;
+        server.habits.count_client(trifecta.port, seconds(time));
+        if direction == Direction::Internal && ports::service(trifecta.port).is_some() {
+            let client = self.ledger.source(trifecta.initiator);
+            client.habits.count_polled_answer(seconds(time));
+        }
+    }
+
+    /// The roles of a source as of the last interval.
+    #[must_use]
+    pub fn roles(&self, source: IpAddr) -> &[Recognised] {
+        self.roles.of(source)
     }
 }
 
@@ -212,7 +244,7 @@ impl Detector for Torrent {
 
     fn advance(&mut self, now: Timestamp, firing: &Firing, findings: &mut Vec<Finding>) {
         findings.extend(self.ledger.take_orphans().map(|source| report::forgotten(source, now)));
-        let Self { sensitivity, ledger, outbound_udp, trace } = self;
+        let Self { sensitivity, ledger, outbound_udp, roles, trace } = self;
         ledger.each_suspect(|suspect, source| {
             suspect.settle(now, trace);
             suspect.busy = source.busy(now);
@@ -223,13 +255,20 @@ impl Detector for Torrent {
                 socket: suspect.sockets.busiest().map_or((0, 0), |socket| (socket.clients, socket.contacted)),
                 scanner: firing.is(suspect.source, AlertKind::Scan),
             };
-            decide(suspect, source, around, now, findings, trace);
+            decide(suspect, source, around, now, roles, findings, trace);
             !suspect.is_stale(now)
         });
         ledger.sweep(now);
     }
 
-    fn close_interval(&mut self, _: &Interval, _: &Firing, _: &mut Vec<Finding>) {}
+    fn close_interval(&mut self, interval: &Interval, firing: &Firing, _: &mut Vec<Finding>) {
+        let Self { ledger, roles, .. } = self;
+        let found = interval.sources.iter().filter_map(|of| {
+            let scanner = firing.is(of.source, AlertKind::Scan);
+            Some((of.source, roles_of(ledger.known(of.source)?, scanner, interval.end)))
+        });
+        roles.recognise(found, interval.end);
+    }
 
     fn score(&self, source: IpAddr) -> f64 {
         self.ledger.peek(source).map_or(0.0, |suspect| suspect.score)
@@ -246,6 +285,7 @@ fn decide(
     source: &Source,
     around: Circumstances,
     now: Timestamp,
+    roles: &Roles,
     findings: &mut Vec<Finding>,
     trace: &mut Trace,
 ) {
@@ -294,8 +334,16 @@ fn decide(
     }
     if let Some((test, threshold, view, conditions)) = verdict {
         suspect.named = Some(Named { since: now, test });
-        findings.push(report::named(suspect, &source.roles, test, threshold, &view, &conditions, now));
+        let roles = roles.since(suspect.source, roles_of(source, around.scanner, now), now);
+        findings.push(report::named(suspect, &roles, test, threshold, &view, &conditions, now));
     }
+}
+
+/// What a source is. A scan of one port looks like peers on one port, and is none.
+fn roles_of(source: &Source, scanner: bool, now: Timestamp) -> Vec<(Role, String)> {
+    let mut roles = source.habits.roles(seconds(now), source.calls(seconds(now)));
+    roles.retain(|(role, _)| *role != Role::FixedPortPeer || !scanner);
+    roles
 }
 
 fn look(
@@ -308,7 +356,7 @@ fn look(
     let since = now.minus(test.window());
     if test == Test::Standing {
         let view = View::of(&suspect.peers, since, now, view::standing);
-        let services = f64::from(source.roles.standing());
+        let services = f64::from(source.habits.standing());
         around.rare_share = f64::from(view.peers) / (f64::from(view.peers) + services).max(1.0);
         return (view, view::standing_conditions(&view, &around));
     }

@@ -10,6 +10,7 @@ use crate::{
     alert::{Alert, AlertKind, AlertState, Finding},
     capture::live::program::XdpMode,
     clock::Timestamp,
+    detect::roles::{Recognised, Role},
     flow::{Drain, FrameCounts},
     interval::{Interval, SourceInterval},
     orient::MemoryUse,
@@ -52,6 +53,7 @@ pub fn source(address: IpAddr, new: u64) -> SourceInterval {
         packets_out: new,
         packets_in: 0,
         torrent_score: 0.0,
+        roles: Vec::new(),
     }
 }
 
@@ -114,6 +116,7 @@ pub fn snapshot() -> Snapshot {
     busy.variance = Some(1_522.257_47);
     busy.trifecta_packets_variance = Some(0.5);
     busy.torrent_score = 0.97;
+    busy.roles = vec![Recognised { role: Role::Call, since: START, because: "it spoke to STUN".to_owned() }];
     let mut quiet = source(address("10.0.0.7"), 0);
     quiet.packets_in = 3;
     quiet.bytes_in = 180;

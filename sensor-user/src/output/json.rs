@@ -125,6 +125,9 @@ struct Source {
     variance: Option<f64>,
     trifecta_packets_variance: Option<f64>,
     torrent_score: Option<f64>,
+    /// By name; left out where there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    roles: Vec<&'static str>,
 }
 
 /// Frames by outcome.
@@ -196,6 +199,7 @@ impl Source {
             variance: source.variance.and_then(finite),
             trifecta_packets_variance: source.trifecta_packets_variance.and_then(finite),
             torrent_score: finite(source.torrent_score),
+            roles: source.roles.iter().map(|recognised| recognised.role.name()).collect(),
         }
     }
 }

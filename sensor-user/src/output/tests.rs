@@ -35,6 +35,7 @@ fn source(address: &str) -> SourceInterval {
         packets_out: 0,
         packets_in: 0,
         torrent_score: 0.0,
+        roles: Vec::new(),
     }
 }
 
@@ -52,6 +53,7 @@ fn busy() -> SourceInterval {
         variance: Some(f64::INFINITY),
         packets_out: 900,
         torrent_score: 0.97,
+        roles: Vec::new(),
         ..source("10.0.0.5")
     }
 }

@@ -1,6 +1,6 @@
 //! When a burst is called, and when it is not.
 
-use std::{net::IpAddr, time::Duration};
+use std::time::Duration;
 
 use super::{Baseline, threshold};
 use crate::{
@@ -8,48 +8,24 @@ use crate::{
     detect::{
         Detectors,
         settings::{Sensitivity, Settings},
-        synthetic::{HOST, START, Swarm, Traffic, run},
+        synthetic::{HOST, START, Swarm, Traffic, row, run},
     },
     interval::{Interval, SourceInterval},
 };
 
-fn source(source: IpAddr, new_connections: u64, before: Option<(f64, f64)>) -> SourceInterval {
-    SourceInterval {
-        source,
-        new_connections,
-        new_tcp: new_connections,
-        new_udp: 0,
-        new_peers: new_connections,
-        new_ports: 1,
-        answered: new_connections,
-        refused: 0,
-        unreachable: 0,
-        mid_stream: 0,
-        active_trifectas: new_connections,
-        trifecta_packets_variance: None,
-        mean: before.map(|(mean, _)| mean),
-        variance: before.map(|(_, variance)| variance),
-        bytes_out: 0,
-        bytes_in: 0,
-        packets_out: 0,
-        packets_in: 0,
-        torrent_score: 0.0,
-    }
-}
-
 /// Closes one interval of ten seconds for each entry: new connections, and the statistics that the
 /// interval closed with.
 fn close(detectors: &mut Detectors, history: &[(u64, Option<(f64, f64)>)]) -> Vec<(usize, Finding)> {
-    let rows = history.iter().map(|(new, statistics)| source(HOST, *new, *statistics));
+    let rows = history.iter().map(|(new, statistics)| row(HOST, *new, *statistics));
     close_rows(detectors, rows.collect())
 }
 
 fn close_rows(detectors: &mut Detectors, rows: Vec<SourceInterval>) -> Vec<(usize, Finding)> {
     let mut all = Vec::new();
-    for (number, row) in rows.into_iter().enumerate() {
+    for (number, of) in rows.into_iter().enumerate() {
         let start = START.plus(Duration::from_secs(number as u64 * 10));
         let end = start.plus(Duration::from_secs(10));
-        let sources = vec![row];
+        let sources = vec![of];
         let mut findings = Vec::new();
         detectors.close_interval(
             &Interval { start, end, seconds: 10.0, sources, frames: Vec::new() },
@@ -93,17 +69,17 @@ fn a_gateway_that_was_busy_before_the_sensor_started_is_no_burst() {
 
 #[test]
 fn at_the_start_only_a_large_burst_counts_that_few_answer_or_that_has_a_port_for_each_peer() {
-    let unanswered = |new| SourceInterval { answered: new * 2 / 5, ..source(HOST, new, None) };
-    let scattered = |new| SourceInterval { new_ports: new * 3 / 5, ..source(HOST, new, None) };
+    let unanswered = |new| SourceInterval { answered: new * 2 / 5, ..row(HOST, new, None) };
+    let scattered = |new| SourceInterval { new_ports: new * 3 / 5, ..row(HOST, new, None) };
     let fires = |row| !close_rows(&mut Detectors::new(&Settings::default()), vec![row]).is_empty();
     assert!(!fires(unanswered(499)) && fires(unanswered(500)));
     assert!(!fires(scattered(499)) && fires(scattered(500)));
-    assert!(!fires(source(HOST, 5_000, None)), "a resolver or a gateway");
+    assert!(!fires(row(HOST, 5_000, None)), "a resolver or a gateway");
 }
 
 #[test]
 fn a_burst_called_at_the_start_is_taken_back_when_it_is_the_habit() {
-    let busy = SourceInterval { answered: 0, ..source(HOST, 1_000, Some((1_000.0, 10_000.0))) };
+    let busy = SourceInterval { answered: 0, ..row(HOST, 1_000, Some((1_000.0, 10_000.0))) };
     let all = close_rows(&mut Detectors::new(&Settings::default()), vec![busy; 5]);
     let states: Vec<_> = all.into_iter().map(|(number, finding)| (number, finding.state)).collect();
     assert_eq!(states, [(0, AlertState::Firing), (3, AlertState::Resolved)]);

@@ -25,7 +25,7 @@ pub fn named(
     let evidence = json!({
         "shape": shape.name(),
         "port": port,
-        "service": port.and_then(ports::service).map(ports::Role::name),
+        "service": port.and_then(ports::service).map(ports::Service::name),
         "target": target.map(|target| target.to_string()),
         "decided": tally.decided(),
         "targets_wanted": targets,

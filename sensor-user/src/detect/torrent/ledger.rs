@@ -12,7 +12,7 @@ use crate::{
     detect::{
         Usage,
         decay::DecayingRate,
-        ports::Roles,
+        roles::Habits,
         settings::Settings,
         sources::{Sources, Tracked},
     },
@@ -36,8 +36,8 @@ pub struct Source {
     pub last: Timestamp,
     /// New peers on service ports and popular ports.
     pub other: DecayingRate,
-    /// What it does on service ports.
-    pub roles: Roles,
+    /// What else it does.
+    pub habits: Habits,
     /// The local ports that last spoke to STUN, and when (seconds since the epoch).
     stun: [(u16, u32); 2],
     suspect: Option<Place>,
@@ -58,6 +58,12 @@ impl Source {
     #[must_use]
     pub fn did_stun(&self, port: u16, second: u32) -> bool {
         self.stun.iter().any(|(from, at)| *from == port && second.saturating_sub(*at) <= STUN_MEMORY_SECONDS)
+    }
+
+    /// Whether any did.
+    #[must_use]
+    pub fn calls(&self, second: u32) -> bool {
+        self.stun.iter().any(|(port, _)| *port != 0 && self.did_stun(*port, second))
     }
 
     /// Notes that a UDP port speaks to STUN.
@@ -117,6 +123,12 @@ impl Ledger {
             self.free.push(place);
         }
         source
+    }
+
+    /// A source, if it is known, only to look at.
+    #[must_use]
+    pub fn known(&self, address: IpAddr) -> Option<&Source> {
+        self.sources.get(address)
     }
 
     /// The suspect of a source, if it is one.

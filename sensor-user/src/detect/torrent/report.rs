@@ -13,7 +13,7 @@ use super::{
 use crate::{
     alert::{AlertKind, AlertState, Finding},
     clock::Timestamp,
-    detect::{ports::Roles, trace::Step},
+    detect::{roles::Recognised, trace::Step},
 };
 
 /// Peers shown as a sample.
@@ -22,7 +22,7 @@ const SAMPLE: usize = 5;
 /// The source is named.
 pub fn named(
     suspect: &Suspect,
-    roles: &Roles,
+    roles: &[Recognised],
     test: Test,
     threshold: f64,
     view: &View,
@@ -49,8 +49,8 @@ pub fn named(
             "port": socket.port, "peers": socket.contacted, "clients": socket.clients,
         })),
         "conditions": conditions.iter().map(condition).collect::<Vec<_>>(),
-        "roles": roles.shown().map(|(role, peers)| json!({
-            "role": role.name(), "peers": peers, "effect": "service ports are no evidence",
+        "roles": roles.iter().map(|Recognised { role, since, because }| json!({
+            "role": role.name(), "since": since.to_string(), "because": because, "effect": role.effect(),
         })).collect::<Vec<_>>(),
         "sample": sample(suspect, test),
     });

@@ -223,8 +223,8 @@ impl Suspect {
         *self = Self { peers, ..Self::new(source) };
     }
 
-    /// A first contact with a new peer on a port that is no service.
-    pub fn new_peer(&mut self, contact: &Contact, damped: bool, trace: &mut Trace) {
+    /// A first contact with a new peer on a port that is no service; whether it counts.
+    pub fn new_peer(&mut self, contact: &Contact, damped: bool, trace: &mut Trace) -> Weighing {
         let (now, peer, port) = (contact.time, contact.trifecta.responder, contact.trifecta.port);
         self.last = now;
         let since = now.minus(WINDOW);
@@ -236,7 +236,7 @@ impl Suspect {
                 self.peers.push(candidate);
             }
             self.tell(trace, now, &candidate, "popular port: no evidence", 0.0);
-            return;
+            return Weighing::Popular;
         }
         self.rare.count(now, WINDOW);
         self.leak(now);
@@ -258,6 +258,7 @@ impl Suspect {
             (false, true) => "new peer from a STUN or service socket",
         };
         self.tell(trace, now, &candidate, what, weight);
+        Weighing::Counted
     }
 
     /// A further trifecta with a peer that may be a candidate.

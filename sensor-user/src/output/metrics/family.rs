@@ -126,6 +126,8 @@ families! {
         "Frames that the source sent or received since it has series of its own.");
     TORRENT_SCORE = gauge("flowsensor_source_torrent_score", ["source"],
         "How much the source behaves like a torrent client, 0 to 1.");
+    SOURCE_ROLE = gauge("flowsensor_source_role", ["source", "role"],
+        "What the source is, as far as it was recognised: 1 for each role, absent without.");
     ALERTS = counter("flowsensor_alerts_total", ["kind"],
         "Alerts that began.");
     ALERT_ACTIVE = gauge("flowsensor_alert_active", ["kind", "source"],

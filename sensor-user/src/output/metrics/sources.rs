@@ -31,6 +31,7 @@ struct SourceSamples {
     new_ports: Samples,
     unanswered: Samples,
     torrent_score: Samples,
+    role: Samples,
 }
 
 pub(super) fn collect(snapshot: &Snapshot, samples: &mut Vec<Samples>) {
@@ -100,6 +101,7 @@ impl SourceSamples {
             new_ports: Samples::of(&family::NEW_PORTS),
             unanswered: Samples::of(&family::UNANSWERED),
             torrent_score: Samples::of(&family::TORRENT_SCORE),
+            role: Samples::of(&family::SOURCE_ROLE),
         }
     }
 
@@ -125,6 +127,9 @@ impl SourceSamples {
         self.new_peers.add(label, interval.new_peers as f64);
         self.new_ports.add(label, interval.new_ports as f64);
         self.torrent_score.add(label, significant(interval.torrent_score));
+        for recognised in &interval.roles {
+            self.role.add(&[source, recognised.role.name()], 1.0);
+        }
         let optional = [
             (&mut self.mean, interval.mean),
             (&mut self.variance, interval.variance),
@@ -165,9 +170,18 @@ impl SourceSamples {
             new_ports,
             unanswered,
             torrent_score,
+            role,
         } = self;
         samples.extend([new_total, bytes, packets, new_connections, mean, variance]);
-        samples.extend([active_trifectas, packets_variance, new_peers, new_ports, unanswered, torrent_score]);
+        samples.extend([
+            active_trifectas,
+            packets_variance,
+            new_peers,
+            new_ports,
+            unanswered,
+            torrent_score,
+            role,
+        ]);
     }
 }
 

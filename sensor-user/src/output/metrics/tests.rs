@@ -43,6 +43,7 @@ fn a_source_is_told_by_its_counters_and_its_last_interval() {
         r#"flowsensor_source_new_ports{source="10.0.0.5"} 7"#,
         r#"flowsensor_source_packets_total{source="10.0.0.5",direction="out"} 214"#,
         r#"flowsensor_source_packets_total{source="10.0.0.5",direction="in"} 0"#,
+        r#"flowsensor_source_role{source="10.0.0.5",role="call"} 1"#,
         r#"flowsensor_source_torrent_score{source="10.0.0.5"} 0.97"#,
         r#"flowsensor_source_trifecta_packets_variance{source="10.0.0.5"} 0.5"#,
         r#"flowsensor_source_unanswered_ratio{source="10.0.0.5"} 0.61215"#,

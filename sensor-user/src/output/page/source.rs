@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::{json, milliseconds, per_second, round, sources::Source};
 use crate::{
+    detect::roles,
     flow::Protocol,
     observation::{Outcome, Trifecta},
     output::snapshot::{
@@ -40,6 +41,8 @@ struct Detail {
     seconds: f64,
     bytes_out: u64,
     bytes_in: u64,
+    /// What it is, as far as it was recognised in the last interval.
+    roles: Vec<Recognised>,
     timeline: Vec<Moment>,
     /// New connections that the tops are made of,
     recent: usize,
@@ -50,6 +53,16 @@ struct Detail {
     distinct_ports: usize,
     top_peers: Vec<Peer>,
     top_ports: Vec<Port>,
+}
+
+/// One thing that it is.
+#[derive(Serialize)]
+struct Recognised {
+    role: &'static str,
+    since: u64,
+    because: String,
+    /// What that does to the torrent verdict.
+    effect: &'static str,
 }
 
 /// A point of the timeline; rates are new connections a second.
@@ -114,6 +127,7 @@ impl Detail {
             seconds: round(seconds),
             bytes_out: own.totals.bytes_out,
             bytes_in: own.totals.bytes_in,
+            roles: own.interval.iter().flat_map(|interval| &interval.roles).map(Recognised::of).collect(),
             timeline: own.history.points().map(|point| Moment::of(point, seconds)).collect(),
             recent: contacts.len(),
             recent_since: contacts.iter().map(|(_, contact)| milliseconds(contact.time)).min(),
@@ -123,6 +137,14 @@ impl Detail {
             top_peers: peers.into_iter().take(ROWS).collect(),
             top_ports: ports.into_iter().take(ROWS).collect(),
         }
+    }
+}
+
+impl Recognised {
+    fn of(one: &roles::Recognised) -> Self {
+        let roles::Recognised { role, since, because } = one;
+        let (role, effect) = (role.name(), role.effect());
+        Self { role, since: milliseconds(*since), because: because.clone(), effect }
     }
 }
 

@@ -132,6 +132,18 @@ fn a_source_is_shown_with_whom_it_contacted_and_what_came_of_it() {
 }
 
 #[test]
+fn a_source_in_detail_says_what_it_is_since_when_and_why() {
+    let detail: Value = serde_json::from_str(&source(&snapshot(), address("10.0.0.5")).unwrap()).unwrap();
+    let expected = json!([{
+        "role": "call",
+        "since": 1_800_000_000_000_u64,
+        "because": "it spoke to STUN",
+        "effect": "UDP from the socket that spoke to STUN weighs a quarter",
+    }]);
+    assert_eq!(detail["roles"], expected);
+}
+
+#[test]
 fn contacts_older_than_ten_minutes_are_not_shown() {
     let mut builder = builder(10);
     builder.interval(interval(0, vec![busy(address("10.0.0.5"), 1)]));
