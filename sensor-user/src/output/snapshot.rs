@@ -6,12 +6,14 @@ mod evidence;
 mod histogram;
 pub mod history;
 mod places;
+mod room;
 
 use std::{net::IpAddr, sync::Arc};
 
 pub use builder::SnapshotBuilder;
 pub use histogram::DurationHistogram;
 pub use places::{IDLE_LEAVE, MIN_STAY, OtherSources, OwnSource, SourceTotals};
+pub use room::WITH_EVIDENCE;
 
 use crate::{
     alert::{Alert, AlertKind},

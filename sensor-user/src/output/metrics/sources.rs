@@ -9,13 +9,11 @@ use super::{
 use crate::{
     alert::AlertKind,
     interval::SourceInterval,
-    output::snapshot::{ActiveAlert, OtherSources, Snapshot, SourceTotals},
+    output::snapshot::{ActiveAlert, OtherSources, Snapshot, SourceTotals, WITH_EVIDENCE},
 };
 
 /// The source that stands for all without series of their own.
 const OTHER: &str = "other";
-/// Alerts whose numbers are told: a pager wants those of new ones, and a scrape must stay small.
-const WITH_EVIDENCE: usize = 20;
 
 /// One family for each thing said of a source.
 struct SourceSamples {

@@ -1,17 +1,24 @@
 //! What Prometheus reads: names, values, bounds.
 
-use std::{collections::BTreeSet, net::Ipv4Addr, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
+
+use serde_json::json;
 
 use super::{family, *};
 use crate::{
-    alert::{AlertKind, AlertState},
+    alert::{Alert, AlertKind, AlertState},
+    interval::SourceInterval,
     mirror::{Diagnosis, Problem},
     output::{
         fixture::{START, address, alert, builder, interval, snapshot, source},
         notify::ReceiverStatus,
-        snapshot::{AlertLogStatus, Snapshot},
+        snapshot::{AlertLogStatus, Snapshot, SnapshotBuilder},
     },
-    suppress::Suppression,
+    suppress::{Suppressed, Suppression},
 };
 
 fn text(snapshot: &Snapshot) -> String {
@@ -93,28 +100,83 @@ fn an_alert_that_is_over_leaves_its_count_only() {
     assert!(lines(&text, r#"alert_active{kind="torrent",source="10."#).is_empty());
 }
 
+/// What a scrape may bring at the default of `max_sources`.
+const LARGEST: usize = 256 * 1024;
+
+/// A source as after a busy month: every series it can have, with long values.
+fn busy(address: IpAddr) -> SourceInterval {
+    let mut source = source(address, 12_345);
+    source.new_udp = 1_234_567;
+    source.mean = Some(1_234.567_89);
+    source.variance = Some(1_234_567.89);
+    source.trifecta_packets_variance = Some(1_234.567_89);
+    source.torrent_score = 0.123_456_789;
+    (source.answered, source.active_trifectas, source.new_ports) = (3_456, 12_345, 12_345);
+    (source.bytes_out, source.bytes_in) = (9_876_543_210_987, 9_876_543_210_987);
+    (source.packets_out, source.packets_in) = (9_876_543_210, 9_876_543_210);
+    source
+}
+
+/// A sensor with as many busy sources as may have series, or as there are.
+fn crowd(addresses: impl IntoIterator<Item = IpAddr>) -> SnapshotBuilder {
+    let mut builder = builder(200);
+    builder.interval(interval(0, addresses.into_iter().map(busy).collect()));
+    builder
+}
+
+fn named(text: &str) -> usize {
+    let names = text.split("source=\"").skip(1).map(|rest| rest.split('"').next().unwrap());
+    names.filter(|name| *name != "other").collect::<BTreeSet<_>>().len()
+}
+
+/// As long as an IPv4 address can be.
+fn long_ipv4(number: u8) -> IpAddr {
+    Ipv4Addr::from([192, 168, 100 + number / 100, 100 + number % 100]).into()
+}
+
+/// With nothing to shorten.
+fn long_ipv6(number: u8) -> IpAddr {
+    Ipv6Addr::new(0xfd12, 0x3456, 0x789a, 0xbcde, 0xf012, 0x3456, 0x789a, 0x1000 + u16::from(number)).into()
+}
+
+/// An alert with all the numbers that one can have.
+fn alert_in_full(source: IpAddr) -> Alert {
+    let mut alert = alert(AlertKind::Torrent, source, AlertState::Firing);
+    let answers = json!({ "answered_share": 0.123_456_789 });
+    let number = 1_234_567;
+    alert.finding.evidence = json!({ "new_connections": number, "window_seconds": 60.123_456, "peers": number,
+        "ports": number, "answers": answers });
+    alert.suppressed =
+        Some(Suppressed { until: START.plus(Duration::from_hours(1)), reason: "known".into() });
+    alert
+}
+
 #[test]
-fn a_million_sources_add_no_series_beyond_the_limit_and_stay_under_256_kib() {
+fn a_million_sources_add_no_series_beyond_the_limit() {
     let mut builder = builder(200);
     for batch in 0..50_u32 {
         let addresses = (batch * 20_000..(batch + 1) * 20_000).map(|n| Ipv4Addr::from(0x0aff_ffff - n));
-        let sources = addresses.map(|address| {
-            let mut source = source(address.into(), 3);
-            source.mean = Some(3.333_333_333);
-            source.variance = Some(12_345.678_9);
-            source.trifecta_packets_variance = Some(1.234_567_89);
-            source.torrent_score = 0.123_456_789;
-            source.bytes_out = 9_876_543_210;
-            source.bytes_in = 9_876_543_210;
-            source
-        });
-        builder.interval(interval(batch, sources.collect()));
+        builder.interval(interval(batch, addresses.map(|address| busy(address.into())).collect()));
     }
     let text = text(&builder.snapshot());
-    let named: BTreeSet<&str> =
-        text.split("source=\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
-    assert_eq!(named.len(), 201, "200 sources and other");
-    assert!(text.len() < 256 * 1024, "{} bytes", text.len());
+    assert_eq!(named(&text), 200);
+    assert!(text.len() < LARGEST, "{} bytes", text.len());
+}
+
+#[test]
+fn a_scrape_is_bounded_in_bytes_whatever_the_names_and_the_alerts() {
+    for (address, least) in [(long_ipv4 as fn(u8) -> IpAddr, 200), (long_ipv6, 145)] {
+        let mut full = crowd((0..=u8::MAX).map(address));
+        for alerts in [0, 4, 20, 150] {
+            for number in 0..alerts {
+                full.alert(&alert_in_full(address(number)));
+            }
+            let text = text(&full.snapshot());
+            assert!(text.len() < LARGEST, "{} bytes with {alerts} alerts", text.len());
+            let expected = if alerts <= 4 { least } else { least * 4 / 5 };
+            assert!(named(&text) >= expected, "{} with {alerts} alerts", named(&text));
+        }
+    }
 }
 
 fn suppression(source: &str, until: u64) -> Suppression {

@@ -1,7 +1,7 @@
 //! From what the run loop learns, drain by drain, to snapshots.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     net::IpAddr,
     sync::Arc,
     time::Duration,
@@ -9,7 +9,8 @@ use std::{
 
 use super::{
     ActiveAlert, AlertLogStatus, AlertStatus, Build, DrainStatus, InterfaceReading, InterfaceStatus,
-    Snapshot, evidence, places::Places,
+    Snapshot, evidence,
+    places::{Alerting, Places},
 };
 use crate::{
     alert::{Alert, AlertKind, AlertState},
@@ -196,7 +197,7 @@ impl SnapshotBuilder {
         }
     }
 
-    fn alerting(&self) -> BTreeSet<IpAddr> {
-        self.active.keys().map(|(_, source)| *source).collect()
+    fn alerting(&self) -> Alerting {
+        Alerting::of(self.active.keys().copied())
     }
 }

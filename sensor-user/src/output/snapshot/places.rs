@@ -15,6 +15,8 @@
 //!   keep theirs.
 //! - A source without traffic for [`IDLE_LEAVE`], or that the statistics have forgotten, leaves.
 //!
+//! Long names and alerts take more [`room`], so places may be fewer than `max_sources`.
+//!
 //! How busy a source is: its new connections in the interval or their mean over the window, whichever is
 //! more; then its bytes.
 
@@ -29,8 +31,10 @@ use std::{
 use super::{
     SourcesStatus,
     history::{History, RecentContacts},
+    room,
 };
 use crate::{
+    alert::AlertKind,
     clock::Timestamp,
     interval::{Interval, SourceInterval},
     observation::{Observation, Opening},
@@ -134,10 +138,31 @@ struct Place {
     last_active: Timestamp,
 }
 
+/// The alerts that hold, and whose they are.
+#[derive(Debug, Default)]
+pub(super) struct Alerting {
+    alerts: Vec<(AlertKind, IpAddr)>,
+    sources: BTreeSet<IpAddr>,
+}
+
+impl Alerting {
+    pub(super) fn of(alerts: impl Iterator<Item = (AlertKind, IpAddr)>) -> Self {
+        let alerts: Vec<_> = alerts.collect();
+        let sources = alerts.iter().map(|(_, source)| *source).collect();
+        Self { alerts, sources }
+    }
+
+    fn contains(&self, source: &IpAddr) -> bool {
+        self.sources.contains(source)
+    }
+}
+
 /// The places and who has them.
 #[derive(Debug, Default)]
 pub(super) struct Places {
     max: usize,
+    /// Bytes that the series of those with a place take.
+    used: usize,
     taken: HashMap<IpAddr, Place>,
     /// What sources had that lost their place, for as long as the statistics know them.
     left: HashMap<IpAddr, SourceTotals>,
@@ -151,21 +176,35 @@ impl Places {
         Self { max, ..Self::default() }
     }
 
-    /// Gives `source` a place because of an alert; `alerting` are the sources with one, this included.
+    /// Gives `source` a place because of an alert, and the alert room; `alerting` are those that hold, this included.
     /// Without effect where every place belongs to a source with an alert.
-    pub(super) fn claim(&mut self, source: IpAddr, alerting: &BTreeSet<IpAddr>, now: Timestamp) {
-        if self.taken.contains_key(&source) || self.max == 0 {
-            return;
+    pub(super) fn claim(&mut self, source: IpAddr, alerting: &Alerting, now: Timestamp) {
+        let has_place = self.taken.contains_key(&source);
+        let newcomer = (!has_place).then_some(source);
+        let mut leaving = Vec::new();
+        if !self.fits(newcomer, alerting) {
+            leaving = self.weakest(alerting, None);
         }
-        if self.taken.len() >= self.max {
-            let Some(leaves) = self.weakest(alerting, None).into_iter().next() else { return };
+        let mut leaving = leaving.into_iter();
+        while !self.fits(newcomer, alerting) {
+            let Some(leaves) = leaving.next() else { return };
             self.evict(leaves);
         }
-        self.take(source, now);
+        if !has_place {
+            self.take(source, now);
+        }
+    }
+
+    /// Whether there is room for `newcomer`, if any, and for the alerts of all who then have a place.
+    fn fits(&self, newcomer: Option<IpAddr>, alerting: &Alerting) -> bool {
+        let has_place = |source: &IpAddr| self.taken.contains_key(source) || newcomer == Some(*source);
+        let alerts = alerting.alerts.iter().copied().filter(|(_, source)| has_place(source));
+        let bytes = self.used + newcomer.map_or(0, room::of_source) + room::of_alerts(alerts);
+        self.taken.len() + usize::from(newcomer.is_some()) <= self.max && bytes <= room::available(self.max)
     }
 
     /// Counts a complete interval and decides who has a place.
-    pub(super) fn close(&mut self, interval: &Interval, alerting: &BTreeSet<IpAddr>) {
+    pub(super) fn close(&mut self, interval: &Interval, alerting: &Alerting) {
         self.dismiss(interval, alerting);
         self.admit(interval, alerting);
         self.other = OtherSources { totals: self.other.totals, ..OtherSources::default() };
@@ -220,7 +259,7 @@ impl Places {
     }
 
     /// Takes the places of sources that are idle or forgotten.
-    fn dismiss(&mut self, interval: &Interval, alerting: &BTreeSet<IpAddr>) {
+    fn dismiss(&mut self, interval: &Interval, alerting: &Alerting) {
         let known: HashSet<IpAddr> = interval.sources.iter().map(|source| source.source).collect();
         self.left.retain(|source, _| known.contains(source));
         for source in interval.sources.iter().filter(|source| is_active(source)) {
@@ -228,19 +267,22 @@ impl Places {
                 place.last_active = interval.end;
             }
         }
-        let Self { taken, left, .. } = self;
+        let Self { taken, left, used, .. } = self;
         taken.retain(|source, place| {
             let (known, idle) = (known.contains(source), interval.end.since(place.last_active) >= IDLE_LEAVE);
             let stays = alerting.contains(source) || known && !idle;
-            if !stays && known {
-                left.insert(*source, place.totals);
+            if !stays {
+                *used -= room::of_source(*source);
+                if known {
+                    left.insert(*source, place.totals);
+                }
             }
             stays
         });
     }
 
     /// Gives places to sources that have none.
-    fn admit(&mut self, interval: &Interval, alerting: &BTreeSet<IpAddr>) {
+    fn admit(&mut self, interval: &Interval, alerting: &Alerting) {
         let now = interval.end;
         let mut candidates: Vec<&SourceInterval> = interval
             .sources
@@ -251,29 +293,26 @@ impl Places {
             let by_alert = alerting.contains(&b.source).cmp(&alerting.contains(&a.source));
             by_alert.then_with(|| by_business(b, a))
         });
-        let mut candidates = candidates.into_iter();
-        let free = self.max.saturating_sub(self.taken.len());
-        for candidate in candidates.by_ref().take(free) {
-            self.take(candidate.source, now);
-        }
         let mut leaving = self.weakest(alerting, Some(now)).into_iter();
         for candidate in candidates {
             if alerting.contains(&candidate.source) {
                 self.claim(candidate.source, alerting, now);
                 continue;
             }
-            let Some(leaves) = leaving.find(|source| self.taken.contains_key(source)) else { return };
-            let weakest = self.taken[&leaves].interval.as_ref().map_or(0.0, business);
-            if business(candidate) <= MARGIN * weakest.max(1.0) {
-                return;
+            while !self.fits(Some(candidate.source), alerting) {
+                let Some(leaves) = leaving.find(|source| self.taken.contains_key(source)) else { return };
+                let weakest = self.taken[&leaves].interval.as_ref().map_or(0.0, business);
+                if business(candidate) <= MARGIN * weakest.max(1.0) {
+                    return;
+                }
+                self.evict(leaves);
             }
-            self.evict(leaves);
             self.take(candidate.source, now);
         }
     }
 
     /// Sources without an alert, the least busy first; with `now`, only those that had [`MIN_STAY`].
-    fn weakest(&self, alerting: &BTreeSet<IpAddr>, now: Option<Timestamp>) -> Vec<IpAddr> {
+    fn weakest(&self, alerting: &Alerting, now: Option<Timestamp>) -> Vec<IpAddr> {
         let mut weakest: Vec<(&IpAddr, &Place)> = self
             .taken
             .iter()
@@ -295,11 +334,13 @@ impl Places {
         let (history, recent) = (Arc::default(), Arc::default());
         let place = Place { totals, interval: None, history, recent, since: now, last_active: now };
         self.taken.insert(source, place);
+        self.used += room::of_source(source);
     }
 
     fn evict(&mut self, source: IpAddr) {
         if let Some(place) = self.taken.remove(&source) {
             self.left.insert(source, place.totals);
+            self.used -= room::of_source(source);
             self.evicted += 1;
         }
     }
