@@ -1,7 +1,7 @@
-//! Every public capture that lies beside the workspace is read to its end.
+//! Every capture in the folder `SENSOR_CAPTURES`, or beside the workspace, is read to its end.
 
 use std::{
-    fs,
+    env, fs,
     path::{Path, PathBuf},
 };
 
@@ -14,7 +14,8 @@ use sensor_user::{
 
 /// The captures, if they are there.
 fn captures() -> Option<Vec<PathBuf>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/captures");
+    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/captures");
+    let folder = env::var_os("SENSOR_CAPTURES").map_or_else(beside, PathBuf::from);
     let Ok(entries) = fs::read_dir(&folder) else {
         eprintln!("left out: there is no {}", folder.display());
         return None;

@@ -36,7 +36,12 @@ pub mod metrics;
 
 pub mod sensor;
 
-use std::{env, fs::OpenOptions, io::Write, path::PathBuf};
+use std::{
+    env,
+    fs::{self, OpenOptions},
+    io::Write,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result, ensure};
 
@@ -58,4 +63,34 @@ pub fn require_root() -> Result<()> {
     let root = nix::unistd::geteuid().is_root();
     ensure!(root, "this test loads an XDP program and makes network namespaces: run it as root");
     Ok(())
+}
+
+/// The folder of captures that are not the project's to publish, where it is not beside the workspace.
+const CAPTURES: &str = "SENSOR_CAPTURES";
+
+/// Every capture at hand: the project's own, and those of others if they are there.
+pub fn captures() -> Result<Vec<PathBuf>> {
+    let workspace = sensor::workspace();
+    let mut captures = captures_in(&workspace.join("tests/data"))?;
+    ensure!(!captures.is_empty(), "the project's own captures must be there");
+    let folder = env::var_os(CAPTURES).map_or_else(|| workspace.join("../shared/captures"), PathBuf::from);
+    match captures_in(&folder) {
+        Ok(more) => captures.extend(more),
+        // Only where nobody asked for them.
+        Err(error) if env::var_os(CAPTURES).is_none() => left_out(&format!("captures of others: {error:#}"))?,
+        Err(error) => return Err(error),
+    }
+    Ok(captures)
+}
+
+/// The capture files in a folder, by name.
+fn captures_in(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    paths.retain(|path| {
+        let extension = path.extension().unwrap_or_default();
+        ["pcap", "pcapng", "cap"].iter().any(|known| extension == *known)
+    });
+    paths.sort();
+    Ok(paths)
 }

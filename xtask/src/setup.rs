@@ -82,10 +82,13 @@ pub fn fuzzer() -> Result<()> {
 /// What the benchmarks run: the cable, and the programs that replay is compared with.
 pub fn bench() -> Result<()> {
     network()?;
-    let missing =
-        [("tshark", "tshark"), ("nfpcapd", "nfdump")].into_iter().filter(|(program, _)| !has(program));
-    let packages: Vec<_> = missing.map(|(_, package)| package).collect();
-    apt::install(&packages)
+    tshark()?;
+    if has("nfpcapd") { Ok(()) } else { apt::install(&["nfdump"]) }
+}
+
+/// What dissects the captures that `inspect` is compared on.
+pub fn tshark() -> Result<()> {
+    if has("tshark") { Ok(()) } else { apt::install(&["tshark"]) }
 }
 
 fn programs(wanted: impl Fn(&str) -> bool) -> Result<()> {

@@ -147,13 +147,14 @@ impl Driver {
     /// The same with frames that are all like this one, but for the bytes that the driver writes.
     pub fn run_frame(&self, frame: &[u8], frames: u32) -> Result<f64> {
         let driver = self.ebpf.program("driver").context("no driver")?;
-        let driver: &Xdp = driver.try_into()?;
-        let options = TestRunOptions { data_in: Some(frame), repeat: frames, ..TestRunOptions::default() };
-        let begin = cpu_time();
-        let result = driver.test_run(options).context("BPF_PROG_TEST_RUN")?;
-        let took = cpu_time().saturating_sub(begin);
-        ensure!(result.return_value == XDP_DROP, "the program under test returned {}", result.return_value);
-        Ok(took.as_secs_f64() * 1e9 / f64::from(frames))
+        repeat(driver.try_into()?, frame, frames)
+    }
+
+    /// Runs a baseline without the driver on one frame, `frames` times over; CPU time of one in nanoseconds.
+    pub fn run_alone(&self, baseline: Baseline, frame: &[u8], frames: u32) -> Result<f64> {
+        let name = baseline.program();
+        let program = self.ebpf.program(name).with_context(|| format!("no program {name}"))?;
+        repeat(program.try_into()?, frame, frames)
     }
 
     /// Mean run time in nanoseconds of a baseline that is attached to an interface while `task` runs.
@@ -186,6 +187,16 @@ impl Driver {
     pub fn batch(&self) -> BatchDrain {
         BatchDrain::new(12, size_of::<Counters>() * self.cpus, BATCH)
     }
+}
+
+/// Runs a program on one frame, `frames` times over; CPU time of one in nanoseconds.
+fn repeat(program: &Xdp, frame: &[u8], frames: u32) -> Result<f64> {
+    let options = TestRunOptions { data_in: Some(frame), repeat: frames, ..TestRunOptions::default() };
+    let begin = cpu_time();
+    let result = program.test_run(options).context("BPF_PROG_TEST_RUN")?;
+    let took = cpu_time().saturating_sub(begin);
+    ensure!(result.return_value == XDP_DROP, "the program under test returned {}", result.return_value);
+    Ok(took.as_secs_f64() * 1e9 / f64::from(frames))
 }
 
 fn attached(program: &mut Xdp, interface: &str, task: impl FnOnce() -> Result<()>) -> Result<f64> {
@@ -236,6 +247,11 @@ impl Sensor {
             Ok((name, program.info()?.verified_instruction_count().unwrap_or(0)))
         };
         ["sensor", "sensor_frags", "inspect"].into_iter().map(count).collect()
+    }
+
+    /// Runs the program on one frame, `frames` times over; CPU time of one in nanoseconds.
+    pub fn run_alone(&mut self, frame: &[u8], frames: u32) -> Result<f64> {
+        repeat(self.program.verified("sensor")?, frame, frames)
     }
 
     /// IPv4 entries of one CPU's part of one generation.

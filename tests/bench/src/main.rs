@@ -5,8 +5,12 @@
 #![deny(unsafe_code)]
 
 mod agent;
+mod encapsulations;
 mod flows;
 mod frames;
+#[expect(dead_code, reason = "the parser's own tests use the rest")]
+#[path = "../../../sensor-common/tests/parse/frames.rs"]
+mod headers;
 mod kernel;
 mod plot;
 mod replay;
@@ -44,6 +48,8 @@ struct Options {
 enum Group {
     /// The parser alone.
     Parser,
+    /// One flow in every encapsulation.
+    Encapsulations,
     /// Known and new flows at several sizes.
     Table,
     /// A table full of spoofed flows.
@@ -90,6 +96,9 @@ fn measure(options: &Options, report: &mut Report) -> Result<()> {
     pin_to_cpu(0)?;
     if wanted(Group::Parser) {
         frames::parser(rounds, report)?;
+    }
+    if wanted(Group::Encapsulations) {
+        encapsulations::encapsulations(rounds, report)?;
     }
     if wanted(Group::Table) {
         for flows in [1 << 10, 1 << 16, 1 << 20] {
