@@ -1,6 +1,6 @@
 //! What is refused and how, and that what is printed is what is meant.
 
-use std::io::Write as _;
+use std::{collections::BTreeSet, io::Write as _};
 
 use proptest::prelude::*;
 
@@ -297,10 +297,11 @@ fn any_config() -> impl Strategy<Value = Config> {
     let ports = proptest::collection::hash_set(any::<u16>(), 0..5);
     (times, names, networks, numbers, rest, ports, any_tunnels()).prop_map(
         |((drain, interval, first_seen_memory), names, networks, numbers, rest, ports, decapsulate)| {
-            let networks: Vec<_> = networks
+            let networks: BTreeSet<_> = networks
                 .into_iter()
-                .map(|(address, prefix)| ipnet::IpNet::new(address, prefix).expect("32 fits both").trunc())
+                .map(|(address, prefix)| IpNet::new(address, prefix).expect("32 fits both").trunc())
                 .collect();
+            let networks: Vec<_> = networks.into_iter().collect();
             let (window, max_sources, flows, sources) = numbers;
             let (promiscuous, action, listen, alert_log) = rest;
             Config {
