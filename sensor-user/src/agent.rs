@@ -184,6 +184,7 @@ impl Agent {
         hand_on(report, &mut self.builder, self.alert_log.as_ref(), self.notifier.as_mut());
         self.builder.observe(self.pipeline.observations());
         self.builder.mirror(self.pipeline.diagnoses());
+        self.builder.allowances(self.pipeline.allowances());
         self.tell_mirror(drain.end);
         if let Some(notifier) = &mut self.notifier {
             notifier.advance(drain.end);

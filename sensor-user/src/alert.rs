@@ -13,11 +13,15 @@ pub enum AlertKind {
     Scan,
     /// A burst of new connections that nothing above explains.
     Fanout,
+    /// The literal rule: too many active trifectas. Off unless configured.
+    Count,
+    /// The literal rule: a variance of frames per trifecta out of bounds. Off unless configured.
+    Variance,
 }
 
 impl AlertKind {
     /// Every kind.
-    pub const ALL: [Self; 3] = [Self::Torrent, Self::Scan, Self::Fanout];
+    pub const ALL: [Self; 5] = [Self::Torrent, Self::Scan, Self::Fanout, Self::Count, Self::Variance];
 
     /// The name in metrics and reports.
     #[must_use]
@@ -26,6 +30,8 @@ impl AlertKind {
             Self::Torrent => "torrent",
             Self::Scan => "scan",
             Self::Fanout => "fanout",
+            Self::Count => "count",
+            Self::Variance => "variance",
         }
     }
 
@@ -34,7 +40,7 @@ impl AlertKind {
     pub const fn severity(self) -> &'static str {
         match self {
             Self::Torrent | Self::Scan => "critical",
-            Self::Fanout => "info",
+            Self::Fanout | Self::Count | Self::Variance => "info",
         }
     }
 }

@@ -150,7 +150,7 @@ impl From<&StatisticsArgs> for Settings {
             drain: drain.clone(),
             interval: interval.clone(),
             window: *window,
-            detect: DetectSettings { sensitivity: sensitivity.clone() },
+            detect: DetectSettings { sensitivity: sensitivity.clone(), ..DetectSettings::default() },
             ..Self::default()
         }
     }

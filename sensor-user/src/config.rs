@@ -1,5 +1,6 @@
 //! The effective configuration: defaults, the file, the command line, validated once at the edge.
 
+mod allow;
 mod endpoint;
 mod notify;
 mod settings;
@@ -8,13 +9,21 @@ mod tests;
 mod validate;
 
 pub use endpoint::Endpoint;
-pub use settings::{CapacitySettings, DetectSettings, NotifySettings, Settings, SuppressSettings};
+pub use settings::{
+    AllowSettings, CapacitySettings, DetectSettings, NotifySettings, Settings, SuppressSettings,
+    VarianceSettings,
+};
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
+use ipnet::IpNet;
 use sensor_common::parse::Decapsulate;
 
-use crate::{detect::settings::Sensitivity, networks::LocalNetworks, suppress::Suppression};
+use crate::{
+    detect::{allow::Allowance, literal::Rule, settings::Sensitivity},
+    networks::LocalNetworks,
+    suppress::Suppression,
+};
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +57,7 @@ pub enum ConfigError {
 }
 
 /// Everything the sensor can be told. Names are those of the configuration file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Network interfaces to capture on; the mirror ports.
     pub interfaces: Vec<String>,
@@ -81,6 +90,12 @@ pub struct Config {
     pub ignored_ports: Vec<u16>,
     /// How much evidence an alert needs.
     pub sensitivity: Sensitivity,
+    /// The literal rules that are on.
+    pub literal: Vec<Rule>,
+    /// Networks by the name of their group.
+    pub groups: BTreeMap<String, Vec<IpNet>>,
+    /// Contacts that are no evidence.
+    pub allow: Vec<Allowance>,
     /// Where alerts are posted to.
     pub notify: Notify,
     /// Alerts that are not posted.
@@ -120,6 +135,8 @@ pub struct Capacity {
     pub peers: usize,
     /// Local sources with statistics.
     pub sources: usize,
+    /// Of these, those with open evidence for a torrent, of whom candidate peers are kept.
+    pub suspects: usize,
 }
 
 /// What the XDP program returns for every frame.
@@ -166,6 +183,9 @@ impl Default for Config {
             alert_log: None,
             ignored_ports: Vec::new(),
             sensitivity: Sensitivity::Normal,
+            literal: Vec::new(),
+            groups: BTreeMap::new(),
+            allow: Vec::new(),
             notify: Notify::default(),
             suppress: Vec::new(),
         }
@@ -180,6 +200,7 @@ impl Default for Capacity {
             trifectas: 1_000_000,
             peers: 1_000_000,
             sources: 20_000,
+            suspects: 2_048,
         }
     }
 }

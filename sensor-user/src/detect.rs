@@ -2,9 +2,12 @@
 //!
 //! [`Detectors`] owns them in the order of their power to explain: a scan is looked for first, then
 //! torrents, and the burst rule comes last and speaks only of what neither explains. Each is told what
-//! [`Firing`] holds at that moment, and none knows the others.
+//! [`Firing`] holds at that moment, and none knows the others. The literal rules stand beside them, where they are
+//! configured, and look at nothing but their statistic. What the configuration allows is kept from all of them.
 
+pub mod allow;
 pub mod fanout;
+pub mod literal;
 pub mod roles;
 pub mod scan;
 pub mod settings;
@@ -24,7 +27,14 @@ use std::{collections::HashMap, net::IpAddr};
 use foldhash::fast::RandomState;
 
 use self::{
-    fanout::Fanout, grouping::Grouping, roles::Recognised, scan::Scan, settings::Settings, torrent::Torrent,
+    allow::{Allow, AllowanceUse},
+    fanout::Fanout,
+    grouping::Grouping,
+    literal::Literal,
+    roles::Recognised,
+    scan::Scan,
+    settings::Settings,
+    torrent::Torrent,
     trace::Step,
 };
 use crate::{
@@ -50,7 +60,7 @@ pub trait Detector: Send {
     fn advance(&mut self, now: Timestamp, firing: &Firing, findings: &mut Vec<Finding>);
 
     /// Decides on a complete interval.
-    fn close_interval(&mut self, interval: &Interval, firing: &Firing, findings: &mut Vec<Finding>);
+    fn close_interval(&mut self, interval: &Interval, facts: &Facts<'_>, findings: &mut Vec<Finding>);
 
     /// The score of a source as of the last [`advance`](Self::advance), 0 to 1; 0 for one it does not
     /// know. One half and more means that the source is named.
@@ -58,6 +68,15 @@ pub trait Detector: Send {
 
     /// What it holds in memory, and what it had to forget.
     fn usage(&self) -> Usage;
+}
+
+/// What a detector is told beside an interval.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// Who is named so far.
+    pub firing: &'a Firing,
+    /// What is no evidence.
+    pub allow: &'a Allow,
 }
 
 /// The memory of one detector.
@@ -113,6 +132,8 @@ pub struct Detectors {
     scan: Scan,
     torrent: Torrent,
     fanout: Fanout,
+    literal: Vec<Literal>,
+    allow: Allow,
     firing: Firing,
     grouping: Grouping,
 }
@@ -125,6 +146,8 @@ impl Detectors {
             scan: Scan::new(settings),
             torrent: Torrent::new(settings),
             fanout: Fanout::new(settings),
+            literal: settings.literal.iter().copied().map(Literal::new).collect(),
+            allow: Allow::new(&settings.allow, settings.sources),
             firing: Firing::default(),
             grouping: Grouping::default(),
         }
@@ -132,21 +155,38 @@ impl Detectors {
 
     /// Learns the observations of a drain, which are in the order of time.
     pub fn observe(&mut self, observations: &[Observation]) {
-        let Self { scan, torrent, grouping, .. } = self;
+        let Self { scan, torrent, allow, grouping, .. } = self;
+        if allow.is_empty() {
+            grouping.each(observations, |observation| {
+                scan.observe(observation);
+                torrent.observe(observation);
+            });
+            return;
+        }
         grouping.each(observations, |observation| {
-            scan.observe(observation);
-            torrent.observe(observation);
+            let (allowed, _) = allow.take(observation);
+            if allowed.contains(AlertKind::Scan) {
+                scan.overhear(observation);
+            } else {
+                scan.observe(observation);
+            }
+            if allowed.contains(AlertKind::Torrent) {
+                torrent.overhear(observation);
+            } else {
+                torrent.observe(observation);
+            }
         });
     }
 
     /// Decides as of `now`, the end of a drain, adding what begins or ceases to hold.
     pub fn advance(&mut self, now: Timestamp, findings: &mut Vec<Finding>) {
-        self.ask(findings, |detector, firing, findings| detector.advance(now, firing, findings));
+        self.ask(findings, |detector, facts, findings| detector.advance(now, facts.firing, findings));
     }
 
     /// Decides on a complete interval, adding what begins or ceases to hold.
     pub fn close_interval(&mut self, interval: &Interval, findings: &mut Vec<Finding>) {
-        self.ask(findings, |detector, firing, findings| detector.close_interval(interval, firing, findings));
+        self.ask(findings, |detector, facts, findings| detector.close_interval(interval, facts, findings));
+        self.allow.close_interval();
     }
 
     /// The score of `source` in the detector of `kind`, 0 to 1.
@@ -156,7 +196,17 @@ impl Detectors {
             AlertKind::Torrent => self.torrent.score(source),
             AlertKind::Scan => self.scan.score(source),
             AlertKind::Fanout => self.fanout.score(source),
+            AlertKind::Count | AlertKind::Variance => {
+                let literal = self.literal.iter().find(|literal| literal.kind() == kind);
+                literal.map_or(0.0, |literal| literal.score(source))
+            }
         }
+    }
+
+    /// What is allowed, and what that kept from the detectors.
+    #[must_use]
+    pub fn allowances(&self) -> &[AllowanceUse] {
+        self.allow.entries()
     }
 
     /// What `source` is, as of the last complete interval.
@@ -173,9 +223,10 @@ impl Detectors {
 
     /// Memory by detector.
     #[must_use]
-    pub fn usage(&self) -> [(AlertKind, Usage); 3] {
+    pub fn usage(&self) -> Vec<(AlertKind, Usage)> {
         let each: [&dyn Detector; 3] = [&self.scan, &self.torrent, &self.fanout];
-        each.map(|detector| (detector.kind(), detector.usage()))
+        let literal = self.literal.iter().map(|literal| literal as &dyn Detector);
+        each.into_iter().chain(literal).map(|detector| (detector.kind(), detector.usage())).collect()
     }
 
     /// Records from now on every step of the torrent detector about `source`; see [`Self::take_steps`].
@@ -191,14 +242,16 @@ impl Detectors {
     fn ask(
         &mut self,
         findings: &mut Vec<Finding>,
-        mut question: impl FnMut(&mut dyn Detector, &Firing, &mut Vec<Finding>),
+        mut question: impl FnMut(&mut dyn Detector, &Facts<'_>, &mut Vec<Finding>),
     ) {
-        let in_order: [&mut dyn Detector; 3] = [&mut self.scan, &mut self.torrent, &mut self.fanout];
-        for detector in in_order {
+        let Self { scan, torrent, fanout, literal, allow, firing, .. } = self;
+        let explaining: [&mut dyn Detector; 3] = [scan, torrent, fanout];
+        let literal = literal.iter_mut().map(|literal| literal as &mut dyn Detector);
+        for detector in explaining.into_iter().chain(literal) {
             let known = findings.len();
-            question(detector, &self.firing, findings);
+            question(detector, &Facts { firing, allow }, findings);
             for finding in &findings[known..] {
-                self.firing.apply(finding);
+                firing.apply(finding);
             }
         }
     }

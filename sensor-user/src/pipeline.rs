@@ -6,7 +6,7 @@ use crate::{
     alert::{Alert, AlertKind, Finding},
     clock::Timestamp,
     config::Config,
-    detect::{Detectors, settings::Settings, trace::Step},
+    detect::{Detectors, allow::AllowanceUse, settings::Settings, trace::Step},
     flow::{Drain, FrameCounts},
     interval::Interval,
     mirror::{Diagnosis, Mirror},
@@ -60,7 +60,9 @@ impl Pipeline {
         let settings = Settings {
             sensitivity: config.sensitivity,
             sources: config.capacity.sources,
-            ..Settings::default()
+            suspects: config.capacity.suspects,
+            allow: config.allow.clone(),
+            literal: config.literal.clone(),
         };
         Self {
             interval: config.interval,
@@ -118,6 +120,12 @@ impl Pipeline {
     #[must_use]
     pub fn observations(&self) -> &[Observation] {
         self.orientation.observations()
+    }
+
+    /// What is allowed, and what that kept from the detectors since the start.
+    #[must_use]
+    pub fn allowances(&self) -> &[AllowanceUse] {
+        self.detectors.allowances()
     }
 
     /// What is wrong with the mirror at present.

@@ -1,6 +1,7 @@
 //! Alerts that the admin does not want to be told of: known scanners, wanted clients.
 //!
 //! A suppressed alert is still found, counted, logged and shown, with a mark; it is only not posted.
+//! What should not become an alert in the first place is for [`allow`](crate::detect::allow).
 
 use std::sync::Arc;
 

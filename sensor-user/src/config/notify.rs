@@ -1,14 +1,15 @@
 //! What is said of notifications and suppressed alerts, checked.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use ipnet::IpNet;
 
 use super::{
     ConfigError, Endpoint, Notify, NotifySettings, SuppressSettings,
-    validate::{check_distinct, invalid, network},
+    allow::{Groups, kind_of, whom},
+    validate::{check_distinct, invalid},
 };
-use crate::{alert::AlertKind, clock::Timestamp, suppress::Suppression};
+use crate::{clock::Timestamp, suppress::Suppression};
 
 /// Entries of `suppress`: each is a metric series.
 const MOST_SUPPRESSIONS: usize = 200;
@@ -59,13 +60,19 @@ impl From<&Suppression> for SuppressSettings {
 }
 
 /// The entries of `suppress`.
-pub(super) fn suppressions(entries: Vec<SuppressSettings>) -> Result<Vec<Suppression>, ConfigError> {
+pub(super) fn suppressions(
+    entries: Vec<SuppressSettings>,
+    groups: &Groups,
+) -> Result<Vec<Suppression>, ConfigError> {
     if entries.len() > MOST_SUPPRESSIONS {
         let problem =
             format!("entries are too many: write {MOST_SUPPRESSIONS} at most, with networks as sources");
         return Err(invalid("suppress", entries.len(), problem));
     }
-    let suppressions = entries.into_iter().map(suppression).collect::<Result<Vec<_>, _>>()?;
+    let mut suppressions = Vec::new();
+    for entry in entries {
+        suppressions.extend(suppression(entry, groups)?);
+    }
     let mut known = HashSet::new();
     match suppressions.iter().find(|one| !known.insert((one.source, one.kind))) {
         Some(twice) => {
@@ -75,17 +82,15 @@ pub(super) fn suppressions(entries: Vec<SuppressSettings>) -> Result<Vec<Suppres
     }
 }
 
-fn suppression(entry: SuppressSettings) -> Result<Suppression, ConfigError> {
+/// One for each network of the source.
+fn suppression(entry: SuppressSettings, groups: &Groups) -> Result<Vec<Suppression>, ConfigError> {
     let SuppressSettings { source, kind, until, reason } = entry;
     if reason.trim().is_empty() {
         let problem = "says nothing: write why, for whoever wonders later";
         return Err(invalid("suppress.reason", format!("{reason:?}"), problem));
     }
-    let source = match source.parse() {
-        Ok(address) => IpNet::new_assert(address, if address.is_ipv4() { 32 } else { 128 }),
-        Err(_) => network("suppress.source", &source)?,
-    };
-    let kind = kind.map(|name| kind_of(&name)).transpose()?;
+    let sources = whom("suppress.source", &source, groups)?.networks;
+    let kind = kind.map(|name| kind_of("suppress.kind", &name)).transpose()?;
     let until = until
         .parse::<jiff::Timestamp>()
         .ok()
@@ -97,11 +102,7 @@ fn suppression(entry: SuppressSettings) -> Result<Suppression, ConfigError> {
                 "is no time: write one such as 2027-01-31T18:00:00Z",
             )
         })?;
-    Ok(Suppression { source, kind, until: Timestamp(until), reason: reason.into() })
-}
-
-fn kind_of(name: &str) -> Result<AlertKind, ConfigError> {
-    let known = AlertKind::ALL.into_iter().find(|kind| kind.name() == name);
-    let problem = "is none: choose torrent, scan or fanout, or leave it out for all";
-    known.ok_or_else(|| invalid("suppress.kind", format!("{name:?}"), problem))
+    let (until, reason): (_, Arc<str>) = (Timestamp(until), reason.into());
+    let of = |source: &IpNet| Suppression { source: *source, kind, until, reason: Arc::clone(&reason) };
+    Ok(sources.iter().map(of).collect())
 }

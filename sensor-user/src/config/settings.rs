@@ -2,14 +2,14 @@
 //!
 //! All three use the same keys and the same text forms; [`Config`](super::Config) is what they mean.
 
-use std::{fs, path::Path, path::PathBuf};
+use std::{collections::BTreeMap, fs, path::Path, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
 
 /// What was said; what was not is none. A later saying [overrides](Self::overridden_by) an earlier one.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Names of network interfaces.
@@ -60,6 +60,12 @@ pub struct Settings {
     /// The detectors.
     #[serde(skip_serializing_if = "DetectSettings::is_silent")]
     pub detect: DetectSettings,
+    /// CIDRs by the name of a group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub groups: Option<BTreeMap<String, Vec<String>>>,
+    /// Contacts that are no evidence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow: Option<Vec<AllowSettings>>,
     /// Where alerts are posted to.
     #[serde(skip_serializing_if = "NotifySettings::is_silent")]
     pub notify: NotifySettings,
@@ -86,11 +92,31 @@ pub struct NotifySettings {
     pub runbook: Option<String>,
 }
 
+/// One entry of `allow`.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct AllowSettings {
+    /// An address, a CIDR or the name of a group; none for any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// The same, of the other end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination: Option<String>,
+    /// Ports of the other end; none for any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ports: Option<Vec<u16>>,
+    /// A kind of alert; none for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// Why.
+    pub reason: String,
+}
+
 /// One entry of `suppress`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct SuppressSettings {
-    /// An address or a CIDR.
+    /// An address, a CIDR or the name of a group.
     pub source: String,
     /// A kind of alert; none for all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -102,12 +128,33 @@ pub struct SuppressSettings {
 }
 
 /// What was said of the detectors.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DetectSettings {
     /// `low`, `normal` or `high`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sensitivity: Option<String>,
+    /// Active trifectas in an interval; none leaves the rule off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
+    /// Bounds of the variance of frames per trifecta; none leaves the rule off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub variance: Option<VarianceSettings>,
+}
+
+/// What was said of the literal rule on the variance: one of the two bounds.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct VarianceSettings {
+    /// Named above it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub over: Option<f64>,
+    /// Named below it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub under: Option<f64>,
+    /// Sources with fewer trifectas are not looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trifectas: Option<u64>,
 }
 
 /// What was said of [`Capacity`](super::Capacity), in entries.
@@ -129,6 +176,9 @@ pub struct CapacitySettings {
     /// Local sources.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sources: Option<u64>,
+    /// Local sources with candidate peers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub suspects: Option<u64>,
 }
 
 impl Settings {
@@ -166,6 +216,8 @@ impl Settings {
             alert_log,
             ignored_ports,
             detect,
+            groups,
+            allow,
             notify,
             suppress,
         } = later;
@@ -186,6 +238,8 @@ impl Settings {
             alert_log: alert_log.or(self.alert_log),
             ignored_ports: ignored_ports.or(self.ignored_ports),
             detect: self.detect.overridden_by(detect),
+            groups: groups.or(self.groups),
+            allow: allow.or(self.allow),
             notify: self.notify.overridden_by(notify),
             suppress: suppress.or(self.suppress),
         }
@@ -199,8 +253,12 @@ impl Settings {
 
 impl DetectSettings {
     fn overridden_by(self, later: Self) -> Self {
-        let Self { sensitivity } = later;
-        Self { sensitivity: sensitivity.or(self.sensitivity) }
+        let Self { sensitivity, count, variance } = later;
+        Self {
+            sensitivity: sensitivity.or(self.sensitivity),
+            count: count.or(self.count),
+            variance: variance.or(self.variance),
+        }
     }
 
     fn is_silent(&self) -> bool {
@@ -226,13 +284,14 @@ impl NotifySettings {
 
 impl CapacitySettings {
     fn overridden_by(&self, later: &Self) -> Self {
-        let Self { ipv4_flows, ipv6_flows, trifectas, peers, sources } = later;
+        let Self { ipv4_flows, ipv6_flows, trifectas, peers, sources, suspects } = later;
         Self {
             ipv4_flows: ipv4_flows.or(self.ipv4_flows),
             ipv6_flows: ipv6_flows.or(self.ipv6_flows),
             trifectas: trifectas.or(self.trifectas),
             peers: peers.or(self.peers),
             sources: sources.or(self.sources),
+            suspects: suspects.or(self.suspects),
         }
     }
 

@@ -1,25 +1,33 @@
 //! What is refused and how, and that what is printed is what is meant.
 
-use std::io::Write as _;
+use std::{collections::BTreeSet, io::Write as _};
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::{alert::AlertKind, clock::Timestamp};
+use crate::{
+    alert::AlertKind,
+    clock::Timestamp,
+    detect::{allow::Whom, literal::Side},
+};
 
-fn config(yaml: &str) -> Result<Config, ConfigError> {
+pub(super) fn config(yaml: &str) -> Result<Config, ConfigError> {
     let mut file = tempfile::NamedTempFile::new().expect("a temporary file must be possible");
     file.write_all(yaml.as_bytes()).expect("it must be writable");
     Config::try_from(Settings::read(file.path())?)
 }
 
 /// The message for a value, without the path of the file.
-fn refusal(yaml: &str) -> String {
+pub(super) fn refusal(yaml: &str) -> String {
     match config(yaml) {
         Err(ConfigError::Syntax { problem, .. }) => problem,
         Err(error) => error.to_string(),
         Ok(config) => panic!("{yaml} must be refused, not mean {config:?}"),
     }
+}
+
+pub(super) fn network(text: &str) -> IpNet {
+    text.parse().expect("a network")
 }
 
 #[test]
@@ -38,7 +46,7 @@ drain: 500ms
 interval: 5s
 window: 12
 first_seen_memory: 2h
-capacity: {ipv4_flows: 2048, ipv6_flows: 1024, trifectas: 5000, peers: 6000, sources: 70}
+capacity: {ipv4_flows: 2048, ipv6_flows: 1024, trifectas: 5000, peers: 6000, sources: 70, suspects: 80}
 max_sources: 8
 mirror_action: drop
 promiscuous: false
@@ -47,11 +55,14 @@ vxlan_ports: [4789, 4790]
 listen: '[::1]:9000'
 alert_log: /var/log/alerts.json
 ignored_ports: [53]
-detect: {sensitivity: high}
+detect: {sensitivity: high, count: 300, variance: {under: 0.5, trifectas: 20}}
+groups: {scanners: [198.51.100.7, 198.51.100.64/26]}
+allow: [{source: scanners, destination: 192.0.2.0/24, ports: [22, 23], kind: scan, reason: audits}]
 notify: {alertmanager: ['http://[::1]:9093/am'], webhook: ['http://hook/a?b=c'], page: 'http://sensor/', runbook: wiki}
 suppress: [{source: 198.51.100.7, kind: scan, until: '2027-01-15T08:00:00Z', reason: our scanner}]
 ";
     let networks = ["198.51.100.0/24", "2001:db8::/32"].map(|network| network.parse().unwrap());
+    let scanners = ["198.51.100.7/32", "198.51.100.64/26"].map(network);
     let expected = Config {
         interfaces: vec!["mirror0".to_owned(), "mirror1".to_owned()],
         local_networks: LocalNetworks::new(&networks),
@@ -59,7 +70,14 @@ suppress: [{source: 198.51.100.7, kind: scan, until: '2027-01-15T08:00:00Z', rea
         interval: Duration::from_secs(5),
         window: 12,
         first_seen_memory: Duration::from_hours(2),
-        capacity: Capacity { ipv4_flows: 2048, ipv6_flows: 1024, trifectas: 5000, peers: 6000, sources: 70 },
+        capacity: Capacity {
+            ipv4_flows: 2048,
+            ipv6_flows: 1024,
+            trifectas: 5000,
+            peers: 6000,
+            sources: 70,
+            suspects: 80,
+        },
         max_sources: 8,
         mirror_action: MirrorAction::Drop,
         promiscuous: false,
@@ -68,6 +86,18 @@ suppress: [{source: 198.51.100.7, kind: scan, until: '2027-01-15T08:00:00Z', rea
         alert_log: Some("/var/log/alerts.json".into()),
         ignored_ports: vec![53],
         sensitivity: Sensitivity::High,
+        literal: vec![Rule::Count(300), Rule::Variance { side: Side::Under, bound: 0.5, trifectas: 20 }],
+        groups: BTreeMap::from([("scanners".to_owned(), scanners.to_vec())]),
+        allow: vec![Allowance {
+            source: Some(Whom { name: "scanners".into(), networks: scanners.into() }),
+            destination: Some(Whom {
+                name: "192.0.2.0/24".into(),
+                networks: [network("192.0.2.0/24")].into(),
+            }),
+            ports: vec![22, 23],
+            kind: Some(AlertKind::Scan),
+            reason: "audits".into(),
+        }],
         notify: Notify {
             alertmanager: vec![Endpoint { host: "::1".to_owned(), port: 9093, path: "/am".to_owned() }],
             webhook: vec![Endpoint { host: "hook".to_owned(), port: 80, path: "/a?b=c".to_owned() }],
@@ -197,7 +227,7 @@ fn what_is_refused_of_notifications_names_key_value_and_remedy() {
         ),
         (
             "suppress: [{source: 10.0.0.1, kind: worm, until: '2027-01-01T00:00:00Z', reason: x}]",
-            "suppress.kind: \"worm\" is none: choose torrent, scan or fanout, or leave it out for all",
+            "suppress.kind: \"worm\" is none: choose from torrent, scan, fanout, count, variance, or leave it out for all",
         ),
         (
             "suppress: [{source: 10.0.0.1, until: tomorrow, reason: x}]",
@@ -267,10 +297,11 @@ fn any_config() -> impl Strategy<Value = Config> {
     let ports = proptest::collection::hash_set(any::<u16>(), 0..5);
     (times, names, networks, numbers, rest, ports, any_tunnels()).prop_map(
         |((drain, interval, first_seen_memory), names, networks, numbers, rest, ports, decapsulate)| {
-            let networks: Vec<_> = networks
+            let networks: BTreeSet<_> = networks
                 .into_iter()
-                .map(|(address, prefix)| ipnet::IpNet::new(address, prefix).expect("32 fits both").trunc())
+                .map(|(address, prefix)| IpNet::new(address, prefix).expect("32 fits both").trunc())
                 .collect();
+            let networks: Vec<_> = networks.into_iter().collect();
             let (window, max_sources, flows, sources) = numbers;
             let (promiscuous, action, listen, alert_log) = rest;
             Config {
@@ -290,6 +321,19 @@ fn any_config() -> impl Strategy<Value = Config> {
                 alert_log: alert_log.map(PathBuf::from),
                 ignored_ports: ports.into_iter().collect(),
                 sensitivity: Sensitivity::ALL[action],
+                literal: [
+                    Rule::Count(u64::from(flows % 1000 + 2)),
+                    Rule::Variance { side: Side::Over, bound: f64::from(flows) / 1e3, trifectas: 5 },
+                ][..action]
+                    .to_vec(),
+                groups: BTreeMap::from([("here".to_owned(), networks.clone())]),
+                allow: vec![Allowance {
+                    source: promiscuous.then(|| Whom { name: "here".into(), networks: networks.into() }),
+                    destination: None,
+                    ports: vec![443],
+                    kind: AlertKind::ALL.get(action).copied(),
+                    reason: "known".into(),
+                }],
                 notify: Notify {
                     webhook: vec![Endpoint {
                         host: "hook".to_owned(),

@@ -14,8 +14,10 @@ use jiff::SignedDuration;
 use sensor_common::parse::Decapsulate;
 
 use super::{
-    Capacity, CapacitySettings, Config, ConfigError, DetectSettings, MirrorAction, Notify, NotifySettings,
-    Settings, SuppressSettings, notify::suppressions,
+    AllowSettings, Capacity, CapacitySettings, Config, ConfigError, DetectSettings, MirrorAction, Notify,
+    NotifySettings, Settings, SuppressSettings,
+    allow::{allowances, group_settings, groups, literal},
+    notify::suppressions,
 };
 use crate::{detect::settings::Sensitivity, networks::LocalNetworks};
 
@@ -32,6 +34,8 @@ const LONGEST_INTERFACE_NAME: usize = 15;
 const FLOWS: RangeInclusive<u64> = 1024..=16_777_216;
 const REMEMBERED: RangeInclusive<u64> = 1024..=100_000_000;
 const SOURCES: RangeInclusive<u64> = 1..=1_000_000;
+/// Each takes 14 KiB.
+const SUSPECTS: RangeInclusive<u64> = 16..=65_536;
 /// Above a thousand series, a label is no longer what Prometheus is for.
 const SERIES: RangeInclusive<u64> = 0..=1000;
 
@@ -56,7 +60,9 @@ impl TryFrom<Settings> for Config {
             listen,
             alert_log,
             ignored_ports,
-            detect: DetectSettings { sensitivity: sensitivity_name },
+            detect: DetectSettings { sensitivity: sensitivity_name, count, variance },
+            groups: group_settings,
+            allow,
             notify,
             suppress,
         } = settings;
@@ -67,6 +73,7 @@ impl TryFrom<Settings> for Config {
         check_periods(drain, interval, memory)?;
         let ignored_ports = ignored_ports.unwrap_or(default.ignored_ports);
         check_distinct("ignored_ports", &ignored_ports)?;
+        let groups = group_settings.map_or(Ok(default.groups), groups)?;
         Ok(Self {
             interfaces: interfaces.map_or(Ok(default.interfaces), check_interfaces)?,
             local_networks: local_networks.map_or(Ok(default.local_networks), |list| networks(&list))?,
@@ -83,8 +90,11 @@ impl TryFrom<Settings> for Config {
             alert_log: alert_log.or(default.alert_log),
             ignored_ports,
             sensitivity: sensitivity_name.map_or(Ok(default.sensitivity), |name| sensitivity(&name))?,
+            literal: literal(count, variance)?,
+            allow: allow.map_or(Ok(default.allow), |entries| allowances(entries, &groups))?,
             notify: Notify::try_from(notify)?,
-            suppress: suppress.map_or(Ok(default.suppress), suppressions)?,
+            suppress: suppress.map_or(Ok(default.suppress), |entries| suppressions(entries, &groups))?,
+            groups,
         })
     }
 }
@@ -92,7 +102,7 @@ impl TryFrom<Settings> for Config {
 impl From<&Config> for Settings {
     /// Everything, said explicitly.
     fn from(config: &Config) -> Self {
-        let Capacity { ipv4_flows, ipv6_flows, trifectas, peers, sources } = config.capacity;
+        let Capacity { ipv4_flows, ipv6_flows, trifectas, peers, sources, suspects } = config.capacity;
         Self {
             interfaces: Some(config.interfaces.clone()),
             local_networks: Some(config.local_networks.iter().map(IpNet::to_string).collect()),
@@ -106,6 +116,7 @@ impl From<&Config> for Settings {
                 trifectas: Some(trifectas as u64),
                 peers: Some(peers as u64),
                 sources: Some(sources as u64),
+                suspects: Some(suspects as u64),
             },
             max_sources: Some(config.max_sources as u64),
             mirror_action: Some(config.mirror_action.name().to_owned()),
@@ -118,7 +129,9 @@ impl From<&Config> for Settings {
             listen: Some(config.listen.to_string()),
             alert_log: config.alert_log.clone(),
             ignored_ports: Some(config.ignored_ports.clone()),
-            detect: DetectSettings { sensitivity: Some(config.sensitivity.name().to_owned()) },
+            detect: DetectSettings::from(config),
+            groups: Some(group_settings(&config.groups)),
+            allow: Some(config.allow.iter().map(AllowSettings::from).collect()),
             notify: NotifySettings::from(&config.notify),
             suppress: Some(config.suppress.iter().map(SuppressSettings::from).collect()),
         }
@@ -163,7 +176,7 @@ fn check_range(
     Err(invalid(key, duration_text(value), format!("is out of range: choose between {least} and {most}")))
 }
 
-fn bounded<T: TryFrom<u64>>(
+pub(super) fn bounded<T: TryFrom<u64>>(
     key: &'static str,
     value: Option<u64>,
     range: &RangeInclusive<u64>,
@@ -176,7 +189,7 @@ fn bounded<T: TryFrom<u64>>(
 }
 
 fn bounded_capacity(settings: &CapacitySettings) -> Result<Capacity, ConfigError> {
-    let CapacitySettings { ipv4_flows, ipv6_flows, trifectas, peers, sources } = *settings;
+    let CapacitySettings { ipv4_flows, ipv6_flows, trifectas, peers, sources, suspects } = *settings;
     let default = Capacity::default();
     Ok(Capacity {
         ipv4_flows: bounded("capacity.ipv4_flows", ipv4_flows, &FLOWS, default.ipv4_flows)?,
@@ -184,6 +197,7 @@ fn bounded_capacity(settings: &CapacitySettings) -> Result<Capacity, ConfigError
         trifectas: bounded("capacity.trifectas", trifectas, &REMEMBERED, default.trifectas)?,
         peers: bounded("capacity.peers", peers, &REMEMBERED, default.peers)?,
         sources: bounded("capacity.sources", sources, &SOURCES, default.sources)?,
+        suspects: bounded("capacity.suspects", suspects, &SUSPECTS, default.suspects)?,
     })
 }
 

@@ -26,7 +26,7 @@ use foldhash::fast::RandomState;
 use serde_json::json;
 
 use super::{
-    Detector, Firing, Usage,
+    Detector, Facts, Firing, Usage,
     cusum::score,
     settings::{Sensitivity, Settings},
 };
@@ -102,12 +102,19 @@ impl Fanout {
         self.baselines.get(&source).copied().unwrap_or(silence)
     }
 
-    fn judge(&mut self, of: &SourceInterval, interval: &Interval, explained: bool) -> Option<Finding> {
+    /// `new` are the new connections that are evidence.
+    fn judge(
+        &mut self,
+        of: &SourceInterval,
+        new: u64,
+        interval: &Interval,
+        explained: bool,
+    ) -> Option<Finding> {
         let baseline = self.baseline(of.source);
         let threshold = threshold(&baseline, interval.seconds, self.sensitivity);
         if let Some(burst) = self.bursts.get_mut(&of.source) {
-            burst.peak = burst.peak.max(of.new_connections);
-            let below = (of.new_connections as f64) < burst.threshold;
+            burst.peak = burst.peak.max(new);
+            let below = (new as f64) < burst.threshold;
             burst.quiet = if below { burst.quiet + 1 } else { 0 };
             let burst = *burst;
             let settled = burst.cold && self.intervals >= COLD_INTERVALS;
@@ -115,7 +122,7 @@ impl Fanout {
                 "explained by another alert"
             } else if burst.quiet >= QUIET_INTERVALS {
                 "over"
-            } else if settled && (of.new_connections as f64) < threshold {
+            } else if settled && (new as f64) < threshold {
                 "its habit"
             } else if interval.end.since(burst.since) >= NEW_HABIT {
                 "the new habit"
@@ -125,23 +132,23 @@ impl Fanout {
             self.bursts.remove(&of.source);
             return Some(resolved(of.source, &burst, reason, interval));
         }
-        if explained || (of.new_connections as f64) < threshold {
+        if explained || (new as f64) < threshold {
             return None;
         }
         if baseline.mean.is_none() && !is_odd(of) {
             return None;
         }
-        let score = score(of.new_connections as f64, threshold);
+        let score = score(new as f64, threshold);
         let burst = Burst {
             since: interval.end,
             threshold,
             score,
-            peak: of.new_connections,
+            peak: new,
             quiet: 0,
             cold: baseline.mean.is_none(),
         };
         self.bursts.insert(of.source, burst);
-        Some(firing(of, &baseline, &burst, interval))
+        Some(firing(of, new, &baseline, &burst, interval))
     }
 
     /// Bursts of sources that the interval no longer lists are over.
@@ -169,10 +176,16 @@ impl Detector for Fanout {
 
     fn advance(&mut self, _: Timestamp, _: &Firing, _: &mut Vec<Finding>) {}
 
-    fn close_interval(&mut self, interval: &Interval, firing: &Firing, findings: &mut Vec<Finding>) {
+    fn close_interval(&mut self, interval: &Interval, facts: &Facts<'_>, findings: &mut Vec<Finding>) {
         for of in &interval.sources {
+            let Facts { firing, allow } = facts;
             let explained = firing.is(of.source, AlertKind::Torrent) || firing.is(of.source, AlertKind::Scan);
-            findings.extend(self.judge(of, interval, explained));
+            let seen = if allow.of_source(of.source, AlertKind::Fanout) {
+                0
+            } else {
+                of.new_connections.saturating_sub(allow.unseen(of.source))
+            };
+            findings.extend(self.judge(of, seen, interval, explained));
         }
         self.close_absent(interval, findings);
         self.baselines.clear();
@@ -213,7 +226,7 @@ fn threshold(baseline: &Baseline, seconds: f64, sensitivity: Sensitivity) -> f64
     least * sensitivity.factor()
 }
 
-fn firing(of: &SourceInterval, baseline: &Baseline, burst: &Burst, interval: &Interval) -> Finding {
+fn firing(of: &SourceInterval, new: u64, baseline: &Baseline, burst: &Burst, interval: &Interval) -> Finding {
     let before = match (baseline.mean, baseline.variance) {
         (Some(mean), Some(variance)) => {
             format!("its mean is {mean:.1} with deviation {:.1}", variance.sqrt())
@@ -228,9 +241,10 @@ fn firing(of: &SourceInterval, baseline: &Baseline, burst: &Burst, interval: &In
         state: AlertState::Firing,
         score: burst.score,
         evidence: json!({
-            "new_connections": of.new_connections,
+            "new_connections": new,
+            "allowed": of.new_connections - new,
             "seconds": interval.seconds,
-            "per_second": of.new_connections as f64 / interval.seconds,
+            "per_second": new as f64 / interval.seconds,
             "threshold": burst.threshold,
             "mean": baseline.mean,
             "variance": baseline.variance,
@@ -245,7 +259,7 @@ fn firing(of: &SourceInterval, baseline: &Baseline, burst: &Burst, interval: &In
             "{} opened {} new connections in {:.0} s to {} new peers on {} ports, {:.0} % unanswered; {before}, the \
              threshold {:.0}: unexplained burst",
             of.source,
-            of.new_connections,
+            new,
             interval.seconds,
             of.new_peers,
             of.new_ports,

@@ -24,7 +24,7 @@ use indexmap::IndexSet;
 
 use self::walk::{Rule, Tally, Walk};
 use super::{
-    Detector, Firing, Usage,
+    Detector, Facts, Firing, Usage,
     cusum::{Odds, score},
     ports::{self, Service},
     settings::{Sensitivity, Settings},
@@ -399,6 +399,13 @@ impl Scan {
         }
     }
 
+    /// Learns of the mirror what an allowed observation shows, and nothing of its source.
+    pub fn overhear(&mut self, observation: &Observation) {
+        if let Observation::Response(response) = observation {
+            self.mirror.note(response);
+        }
+    }
+
     /// Looks at one source; whether it has to be looked at again.
     fn judge(
         &mut self,
@@ -463,7 +470,7 @@ impl Detector for Scan {
         self.sources.sweep(now);
     }
 
-    fn close_interval(&mut self, _: &Interval, _: &Firing, _: &mut Vec<Finding>) {}
+    fn close_interval(&mut self, _: &Interval, _: &Facts<'_>, _: &mut Vec<Finding>) {}
 
     fn score(&self, source: IpAddr) -> f64 {
         self.sources.get(source).map_or(0.0, |source| source.score.into())

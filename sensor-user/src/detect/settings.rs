@@ -1,7 +1,9 @@
-//! What can be told to the detectors: two numbers and one knob.
+//! What can be told to the detectors: one knob, bounds of memory, what is allowed, and the literal rules.
+
+use super::{allow::Allowance, literal::Rule};
 
 /// Everything the detectors can be told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// How much evidence an alert needs.
     pub sensitivity: Sensitivity,
@@ -10,11 +12,21 @@ pub struct Settings {
     /// Sources with open evidence for a torrent, each with about 14 KiB of candidate peers; the one with
     /// the least evidence is forgotten first.
     pub suspects: usize,
+    /// Contacts that are no evidence.
+    pub allow: Vec<Allowance>,
+    /// The literal rules that are on.
+    pub literal: Vec<Rule>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { sensitivity: Sensitivity::Normal, sources: 20_000, suspects: 2_048 }
+        Self {
+            sensitivity: Sensitivity::Normal,
+            sources: 20_000,
+            suspects: 2_048,
+            allow: Vec::new(),
+            literal: Vec::new(),
+        }
     }
 }
 

@@ -32,7 +32,7 @@ use self::{
     view::{Circumstances, Condition, View},
 };
 use super::{
-    Detector, Firing, Usage,
+    Detector, Facts, Firing, Usage,
     cusum::score,
     ports::{self, Service},
     roles::{Recognised, Role, Roles},
@@ -71,6 +71,12 @@ struct OutboundUdp {
 }
 
 impl OutboundUdp {
+    fn note(&mut self, response: &Response) {
+        if response.outcome == Outcome::Answered && response.trifecta.protocol == Protocol::UDP {
+            *self = Self { opened: 0, answered: Some(response.time) };
+        }
+    }
+
     fn is_one_way(self, now: Timestamp) -> bool {
         /// With so many unanswered, of whatever kind, it is the mirror ...
         const CERTAIN: u32 = 30;
@@ -200,11 +206,18 @@ impl Torrent {
         }
         let (initiator, peer, port) =
             (response.trifecta.initiator, response.trifecta.responder, response.trifecta.port);
-        if response.outcome == Outcome::Answered && response.trifecta.protocol == Protocol::UDP {
-            self.outbound_udp = OutboundUdp { opened: 0, answered: Some(response.time) };
-        }
+        self.outbound_udp.note(response);
         if let Some(suspect) = self.ledger.suspect(initiator) {
             suspect.outcome(response.time, peer, port, response.outcome, &mut self.trace);
+        }
+    }
+
+    /// Learns of the mirror what an allowed observation shows, and nothing of its source.
+    pub fn overhear(&mut self, observation: &Observation) {
+        if let Observation::Response(response) = observation
+            && response.direction == Direction::Outbound
+        {
+            self.outbound_udp.note(response);
         }
     }
 
@@ -261,10 +274,10 @@ impl Detector for Torrent {
         ledger.sweep(now);
     }
 
-    fn close_interval(&mut self, interval: &Interval, firing: &Firing, _: &mut Vec<Finding>) {
+    fn close_interval(&mut self, interval: &Interval, facts: &Facts<'_>, _: &mut Vec<Finding>) {
         let Self { ledger, roles, .. } = self;
         let found = interval.sources.iter().filter_map(|of| {
-            let scanner = firing.is(of.source, AlertKind::Scan);
+            let scanner = facts.firing.is(of.source, AlertKind::Scan);
             Some((of.source, roles_of(ledger.known(of.source)?, scanner, interval.end)))
         });
         roles.recognise(found, interval.end);

@@ -19,6 +19,7 @@ use crate::{
     alert::{Alert, AlertKind},
     capture::live::program::XdpMode,
     clock::Timestamp,
+    detect::allow::AllowanceUse,
     flow::FrameCounts,
     interval::Interval,
     mirror::Diagnosis,
@@ -154,6 +155,8 @@ pub struct Snapshot {
     pub notifications: Vec<ReceiverStatus>,
     /// Alerts that the configuration suppresses.
     pub suppressions: Vec<Suppression>,
+    /// What the configuration allows, and what that kept from the detectors.
+    pub allowances: Vec<AllowanceUse>,
 }
 
 impl Snapshot {

@@ -136,6 +136,8 @@ families! {
         "The numbers behind an alert that holds, as of its beginning; of the 20 latest.");
     ALERT_SUPPRESSED = gauge("flowsensor_alert_suppressed", ["kind", "source"],
         "Alerts that hold and that the configuration suppresses: 1 for a source; for source=\"other\" how many.");
+    ALLOWED = counter("flowsensor_allowed_contacts_total", ["reason"],
+        "First contacts that an entry of allow kept from the detectors.");
     SUPPRESSIONS = gauge("flowsensor_suppressions", ["source", "kind", "reason"],
         "Entries of suppress in the configuration: 1 in force, 0 after their end; kind=\"any\" for all kinds.");
     NOTIFICATIONS = counter("flowsensor_notifications_total", ["receiver", "outcome"],

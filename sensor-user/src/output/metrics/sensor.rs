@@ -5,6 +5,7 @@ use sensor_common::reason::{Ignored, Lost};
 use super::family::{self, Samples};
 use crate::{
     alert::AlertKind,
+    detect::allow::AllowanceUse,
     mirror::{Diagnosis, Problem},
     orient::MemoryUse,
     output::{
@@ -154,7 +155,11 @@ fn notifications(snapshot: &Snapshot, samples: &mut Vec<Samples>) {
         let in_force = f64::from(u8::from(snapshot.time < *until));
         suppressions.add(&[&source.to_string(), kind, reason], in_force);
     }
-    samples.extend([notices, attempts, suppressions]);
+    let mut allowed = Samples::of(&family::ALLOWED);
+    for AllowanceUse { allowance, contacts } in &snapshot.allowances {
+        allowed.add(&[&allowance.reason], *contacts as f64);
+    }
+    samples.extend([notices, attempts, allowed, suppressions]);
 }
 
 fn alert_log(status: &AlertLogStatus, samples: &mut Vec<Samples>) {

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
     time::Duration,
 };
 
@@ -11,6 +12,7 @@ use serde_json::json;
 use super::{family, *};
 use crate::{
     alert::{Alert, AlertKind, AlertState},
+    detect::allow::{Allowance, AllowanceUse},
     interval::SourceInterval,
     mirror::{Diagnosis, Problem},
     output::{
@@ -219,12 +221,33 @@ fn every_problem_of_the_mirror_is_said_to_be_there_or_not() {
     assert_eq!(holds, expected);
 }
 
+fn allowance(contacts: u64) -> AllowanceUse {
+    let allowance = Allowance {
+        source: None,
+        destination: None,
+        ports: vec![22],
+        kind: None,
+        reason: "our servers".into(),
+    };
+    AllowanceUse { allowance: Arc::new(allowance), contacts }
+}
+
+#[test]
+fn what_is_allowed_is_counted_by_its_reason_and_no_address() {
+    let mut snapshot = snapshot();
+    snapshot.allowances = vec![allowance(3)];
+    let text = text(&snapshot);
+    let expected = [r#"flowsensor_allowed_contacts_total{reason="our servers"} 3"#];
+    assert_eq!(lines(&text, "flowsensor_allowed"), expected);
+}
+
 #[test]
 fn every_declared_family_is_written_and_nothing_else() {
     let mut snapshot = snapshot();
     snapshot.alert_log = Some(AlertLogStatus::default());
     snapshot.notifications = vec![ReceiverStatus::default()];
     snapshot.suppressions = vec![suppression("10.0.0.5/32", 1)];
+    snapshot.allowances = vec![allowance(3)];
     let process = ProcessStatus::read().unwrap();
     let http = HttpStatus {
         connections: 1,

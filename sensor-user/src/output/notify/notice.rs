@@ -46,6 +46,8 @@ impl Notice {
             AlertKind::Torrent => "FlowSensorTorrent",
             AlertKind::Scan => "FlowSensorScan",
             AlertKind::Fanout => "FlowSensorFanout",
+            AlertKind::Count => "FlowSensorTrifectaCount",
+            AlertKind::Variance => "FlowSensorTrifectaVariance",
         };
         let source = finding.source.to_string();
         let labels = [("kind", finding.kind.name().to_owned()), ("source", source)];

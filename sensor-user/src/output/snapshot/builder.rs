@@ -15,6 +15,7 @@ use super::{
 use crate::{
     alert::{Alert, AlertKind, AlertState},
     clock::Timestamp,
+    detect::allow::AllowanceUse,
     flow::{Drain, FrameCounts},
     interval::Interval,
     mirror::Diagnosis,
@@ -44,6 +45,7 @@ pub struct SnapshotBuilder {
     alert_log: Option<AlertLogStatus>,
     notifications: Vec<ReceiverStatus>,
     suppressions: Vec<Suppression>,
+    allowances: Vec<AllowanceUse>,
 }
 
 impl SnapshotBuilder {
@@ -73,6 +75,7 @@ impl SnapshotBuilder {
             alert_log: None,
             notifications: Vec::new(),
             suppressions: Vec::new(),
+            allowances: Vec::new(),
         }
     }
 
@@ -159,6 +162,11 @@ impl SnapshotBuilder {
         suppressions.clone_into(&mut self.suppressions);
     }
 
+    /// What the configuration allows, and what that kept from the detectors.
+    pub fn allowances(&mut self, allowances: &[AllowanceUse]) {
+        allowances.clone_into(&mut self.allowances);
+    }
+
     /// What is wrong with the mirror at present.
     pub fn mirror(&mut self, diagnoses: &[Diagnosis]) {
         diagnoses.clone_into(&mut self.mirror);
@@ -194,6 +202,7 @@ impl SnapshotBuilder {
             alert_log: self.alert_log,
             notifications: self.notifications.clone(),
             suppressions: self.suppressions.clone(),
+            allowances: self.allowances.clone(),
         }
     }
 

@@ -29,6 +29,15 @@ const fn pointers(kind: AlertKind) -> &'static [(&'static str, &'static str)] {
             ("peers", "/new_peers"),
             ("ports", "/new_ports"),
         ],
+        AlertKind::Count => {
+            &[("trifectas", "/active_trifectas"), ("seconds", "/seconds"), ("threshold", "/threshold")]
+        }
+        AlertKind::Variance => &[
+            ("trifectas", "/active_trifectas"),
+            ("variance", "/trifecta_packets_variance"),
+            ("seconds", "/seconds"),
+            ("threshold", "/threshold"),
+        ],
     }
 }
 

@@ -1,0 +1,155 @@
+//! What is no evidence any more, for whom, and what stays as it was.
+
+use std::net::IpAddr;
+
+use super::*;
+use crate::{
+    alert::{AlertState, Finding},
+    detect::{
+        Detectors,
+        settings::Settings,
+        synthetic::{After, HOST, Swarm, Traffic, at, fired_with, row, run},
+    },
+    flow::Protocol,
+    interval::Interval,
+};
+
+fn whom(text: &str) -> Whom {
+    Whom { name: text.into(), networks: [text.parse().expect("a network")].into() }
+}
+
+fn everything_of(source: &str, kind: Option<AlertKind>) -> Allowance {
+    Allowance {
+        source: Some(whom(source)),
+        destination: None,
+        ports: Vec::new(),
+        kind,
+        reason: "known".into(),
+    }
+}
+
+fn allowing(allow: Allowance) -> Settings {
+    Settings { allow: vec![allow], ..Settings::default() }
+}
+
+fn swarm(traffic: &mut Traffic) {
+    Swarm::default().play(traffic);
+}
+
+/// SSH to a hundred hosts of one network, none of which answers.
+fn sweep(traffic: &mut Traffic) {
+    for number in 0..100 {
+        let (target, local_port) = (IpAddr::from([198, 51, 100, number]), traffic.ephemeral());
+        let when = 1.0 + f64::from(number) / 10.0;
+        traffic.contact(when, (HOST, local_port), (target, 22), Protocol::TCP, After::Silence);
+    }
+}
+
+const TORRENT: (AlertKind, IpAddr) = (AlertKind::Torrent, HOST);
+const SCAN: (AlertKind, IpAddr) = (AlertKind::Scan, HOST);
+
+#[test]
+fn a_source_that_is_allowed_is_not_named_and_its_neighbour_is() {
+    assert_eq!(fired_with(&allowing(everything_of("10.0.0.5/32", None)), swarm), []);
+    assert_eq!(fired_with(&allowing(everything_of("10.0.0.6/32", None)), swarm), [TORRENT]);
+}
+
+#[test]
+fn what_is_allowed_for_one_kind_is_evidence_for_the_others() {
+    let both = |traffic: &mut Traffic| {
+        sweep(traffic);
+        Swarm { from: 40.0, ..Swarm::default() }.play(traffic);
+    };
+    let of = |kind| fired_with(&allowing(everything_of("10.0.0.0/8", Some(kind))), both);
+    assert_eq!(of(AlertKind::Scan), [TORRENT]);
+    assert_eq!(of(AlertKind::Torrent), [SCAN]);
+    assert_eq!(of(AlertKind::Fanout), [SCAN, TORRENT]);
+}
+
+#[test]
+fn a_destination_or_a_port_that_is_allowed_is_no_evidence_and_any_other_is() {
+    let cases = [
+        (Some(whom("198.51.100.0/24")), vec![], true),
+        (Some(whom("198.51.100.0/24")), vec![22], true),
+        (None, vec![80, 22], true),
+        (Some(whom("198.51.100.0/24")), vec![23], false),
+        (Some(whom("203.0.113.0/24")), vec![22], false),
+    ];
+    for (destination, ports, allowed) in cases {
+        let entry = Allowance { source: None, destination, ports, kind: None, reason: "our servers".into() };
+        let all = fired_with(&allowing(entry.clone()), sweep);
+        assert_eq!(all.is_empty(), allowed, "{entry:?}");
+    }
+}
+
+#[test]
+fn a_torrent_host_is_named_by_what_is_not_allowed() {
+    let entry =
+        Allowance { source: None, destination: None, ports: vec![6_881], kind: None, reason: "x".into() };
+    assert_eq!(fired_with(&allowing(entry), swarm), [TORRENT]);
+}
+
+#[test]
+fn answers_to_allowed_contacts_do_not_excuse_others() {
+    // Each silent contact is followed by one that is answered: without the allowed ones it is a sweep.
+    let mixed = |traffic: &mut Traffic| {
+        sweep(traffic);
+        for number in 0..100 {
+            let (server, local_port) = (IpAddr::from([203, 0, 113, number]), traffic.ephemeral());
+            let when = 1.05 + f64::from(number) / 10.0;
+            traffic.contact(when, (HOST, local_port), (server, 22), Protocol::TCP, After::Answer);
+        }
+    };
+    let settings = allowing(Allowance {
+        destination: Some(whom("203.0.113.0/24")),
+        source: None,
+        ports: vec![],
+        kind: None,
+        reason: "x".into(),
+    });
+    assert_eq!(fired_with(&Settings::default(), mixed), []);
+    assert_eq!(fired_with(&settings, mixed), [SCAN]);
+}
+
+#[test]
+fn what_is_kept_from_the_detectors_is_counted() {
+    let mut traffic = Traffic::new(1);
+    sweep(&mut traffic);
+    let mut detectors = Detectors::new(&allowing(everything_of("10.0.0.5/32", Some(AlertKind::Torrent))));
+    run(&mut detectors, &traffic.finish(), 1);
+    assert_eq!(detectors.allowances().iter().map(|one| one.contacts).collect::<Vec<_>>(), [100]);
+}
+
+/// Closes an interval after a quiet minute in which the host opened 500 connections, 400 of them on port 22.
+fn burst(settings: &Settings) -> Vec<Finding> {
+    let mut detectors = Detectors::new(settings);
+    let mut findings = Vec::new();
+    for number in 0..4_u32 {
+        let new = if number == 3 { 500 } else { 1 };
+        if number == 3 {
+            let mut traffic = Traffic::new(1);
+            for contact in 0..400 {
+                let (server, local_port) = (traffic.anywhere(), traffic.ephemeral());
+                let when = 30.0 + f64::from(contact) / 100.0;
+                traffic.contact(when, (HOST, local_port), (server, 22), Protocol::TCP, After::Answer);
+            }
+            detectors.observe(&traffic.finish());
+        }
+        let [start, end] = [f64::from(number) * 10.0, f64::from(number + 1) * 10.0].map(at);
+        let sources = vec![row(HOST, new, Some((1.0, 1.0)))];
+        let interval = Interval { start, end, seconds: 10.0, sources, frames: Vec::new() };
+        detectors.close_interval(&interval, &mut findings);
+    }
+    findings.retain(|finding| finding.state == AlertState::Firing);
+    findings
+}
+
+#[test]
+fn a_burst_is_judged_without_what_is_allowed() {
+    let [all] = burst(&Settings::default()).try_into().expect("one alert");
+    assert_eq!((&all.evidence["new_connections"], &all.evidence["allowed"]), (&500.into(), &0.into()));
+    let ssh = Allowance { source: None, destination: None, ports: vec![22], kind: None, reason: "x".into() };
+    let [rest] = burst(&allowing(ssh)).try_into().expect("one alert");
+    assert_eq!((&rest.evidence["new_connections"], &rest.evidence["allowed"]), (&100.into(), &400.into()));
+    assert_eq!(burst(&allowing(everything_of("10.0.0.0/8", None))), []);
+}
