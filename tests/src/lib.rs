@@ -22,6 +22,7 @@ pub mod browsing;
 pub mod swarm;
 
 pub mod client;
+pub mod witness;
 
 pub mod process;
 

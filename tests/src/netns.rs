@@ -52,6 +52,16 @@ impl Namespace {
         Ok(namespace)
     }
 
+    /// Turns IPv6 on, without the search for duplicate addresses and without listening to routers.
+    pub fn enable_ipv6(&self) -> Result<()> {
+        for interfaces in ["all", "default"] {
+            self.sysctl(&format!("net/ipv6/conf/{interfaces}/accept_dad"), "0")?;
+            self.sysctl(&format!("net/ipv6/conf/{interfaces}/accept_ra"), "0")?;
+            self.sysctl(&format!("net/ipv6/conf/{interfaces}/disable_ipv6"), "0")?;
+        }
+        Ok(())
+    }
+
     /// What `new` was given.
     #[must_use]
     pub fn name(&self) -> &'static str {

@@ -1,6 +1,6 @@
 //! A BitTorrent swarm in one namespace, for a real client to discover.
 //!
-//! A tracker and as many DHT nodes as there are live peers name the others. What a client meets is what it
+//! A tracker, and the nodes of a DHT, name the peers. What a client meets is what it
 //! meets in the wild: addresses in as many networks as there are peers, ports of all kinds, and most
 //! peers gone. Some are silent, some refuse, a few are unreachable, and the live ones greet back and then
 //! have nothing to give, as in a swarm without seeds, so the client goes on looking.
@@ -8,29 +8,26 @@
 mod bencode;
 mod dht;
 mod peer;
+mod seeder;
 mod tracker;
 mod utp;
 
 use std::{
     collections::BTreeSet,
     fs,
-    net::{Ipv4Addr, SocketAddrV4},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::Path,
     sync::Arc,
 };
 
 use anyhow::{Context, Result};
 
+use self::{dht::Known, seeder::Seeder};
 use crate::{
     netns::Namespace,
     service::Service,
-    topology::{SILENT, UNREACHABLE},
+    topology::{Family, LIVE6, SILENT, SILENT6, UNREACHABLE, UNREACHABLE6},
 };
-
-/// Where the tracker is asked.
-pub const TRACKER: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(45, 14, 233, 7), 6969);
-/// The DHT node that clients begin with.
-pub const DHT_ENTRY: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(68, 105, 32, 201), LIVE_PORTS[0]);
 
 /// Ports on which the internet's addresses have a live peer, TCP for the swarm and UDP for the DHT.
 const LIVE_PORTS: [u16; 24] = [
@@ -41,66 +38,153 @@ const LIVE_PORTS: [u16; 24] = [
 /// Peers in the swarm, and what share of them answers.
 const PEERS: usize = 600;
 const LIVE_PERCENT: u32 = 28;
+/// Nodes of the DHT, and what share of them answers.
+const NODES: usize = 1500;
+const LIVE_NODES_PERCENT: u32 = 75;
 
-/// Starts the swarm in `internet`, which must answer for its addresses.
-pub fn start(internet: &Namespace) -> Result<Service> {
-    Service::start(internet, || serve(Arc::new(members())))
+/// A running swarm of both families with a seeder that insists on encryption.
+#[derive(Debug)]
+pub struct Swarm {
+    _service: Service,
+    _seeder: Seeder,
 }
 
-/// Writes a torrent file that names the swarm's tracker.
+impl Swarm {
+    /// Starts it in `internet`, which must answer for its addresses of both families. Needs Debian's aria2.
+    pub fn start(internet: &Namespace) -> Result<Self> {
+        let seeder = Seeder::start(internet)?;
+        let service = Service::start(internet, || async {
+            serve(Family::V4, Some(seeder::ADDRESS)).await?;
+            serve(Family::V6, Some(seeder::ADDRESS)).await
+        })?;
+        Ok(Self { _service: service, _seeder: seeder })
+    }
+}
+
+/// Starts a swarm of IPv4 in `internet`, which must answer for its addresses.
+pub fn start(internet: &Namespace) -> Result<Service> {
+    Service::start(internet, || serve(Family::V4, None))
+}
+
+/// Where the tracker is asked.
+#[must_use]
+pub fn tracker(family: Family) -> SocketAddr {
+    const PORT: u16 = 6969;
+    match family {
+        Family::V4 => (Ipv4Addr::new(45, 14, 233, 7), PORT).into(),
+        Family::V6 => (Ipv6Addr::new(0x2a01, 0x4f8, 0, 0, 0, 0, 0, 7), PORT).into(),
+    }
+}
+
+/// The DHT node that clients begin with.
+#[must_use]
+pub fn dht_entry(family: Family) -> SocketAddr {
+    let [port, ..] = LIVE_PORTS;
+    match family {
+        Family::V4 => (Ipv4Addr::new(68, 105, 32, 201), port).into(),
+        Family::V6 => (Ipv6Addr::new(0x2605, 0xa000, 0, 0, 0, 0, 0, 0xc9), port).into(),
+    }
+}
+
+/// Writes a torrent file that names `tracker`, or none.
 ///
 /// The content is zeros, so all its pieces have one hash and no file is needed to compute it.
-pub fn write_torrent(path: &Path) -> Result<()> {
-    const PIECE_LENGTH: usize = 262_144;
-    const PIECES: usize = 4096;
+pub fn write_torrent(path: &Path, tracker: Option<SocketAddr>) -> Result<()> {
     /// SHA-1 of a piece of zeros (`head -c 262144 /dev/zero | sha1sum`).
     const HASH: [u8; 20] = [
         0x2e, 0x00, 0x0f, 0xa7, 0xe8, 0x57, 0x59, 0xc7, 0xf4, 0xc2, 0x54, 0xd4, 0xd9, 0xc3, 0x3e, 0xf4, 0x81,
         0xe4, 0x59, 0xa7,
     ];
-    let announce = format!("http://{TRACKER}/announce");
-    let mut torrent = format!(
-        "d8:announce{}:{announce}4:infod6:lengthi{}e4:name9:image.iso12:piece lengthi{PIECE_LENGTH}e6:pieces{}:",
-        announce.len(),
-        PIECES * PIECE_LENGTH,
+    let announce = tracker.map_or_else(String::new, |tracker| {
+        let announce = format!("http://{tracker}/announce");
+        format!("8:announce{}:{announce}", announce.len())
+    });
+    let info = format!(
+        "4:infod6:lengthi{CONTENT_LENGTH}e4:name{}:{CONTENT}12:piece lengthi{PIECE_LENGTH}e6:pieces{}:",
+        CONTENT.len(),
         PIECES * HASH.len()
-    )
-    .into_bytes();
+    );
+    let mut torrent = format!("d{announce}{info}").into_bytes();
     torrent.extend(HASH.repeat(PIECES));
     torrent.extend(b"ee");
     fs::write(path, torrent).with_context(|| format!("cannot write {}", path.display()))
 }
 
-async fn serve(members: Arc<Vec<SocketAddrV4>>) -> Result<()> {
-    tracker::serve(TRACKER, Arc::clone(&members)).await?;
-    for port in LIVE_PORTS {
-        peer::serve(port).await?;
-        dht::serve(port, Arc::clone(&members))?;
+/// Name, pieces and bytes of the content.
+const CONTENT: &str = "image.iso";
+const PIECES: usize = 4096;
+const PIECE_LENGTH: usize = 262_144;
+const CONTENT_LENGTH: usize = PIECES * PIECE_LENGTH;
+
+async fn serve(family: Family, seeder: Option<SocketAddr>) -> Result<()> {
+    let members = members(family);
+    let known = Arc::new(Known::new(members.clone(), nodes(family)));
+    let any: IpAddr = match family {
+        Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
+        Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    tracker::serve(tracker(family), Arc::new(members)).await?;
+    for (index, port) in LIVE_PORTS.into_iter().enumerate() {
+        // Every second one is too old for encryption.
+        peer::serve(any, port, seeder.filter(|_| index % 2 == 0)).await?;
+        dht::serve(any, port, Arc::clone(&known))?;
     }
     Ok(())
 }
 
 /// The peers of the swarm, the same in every run: dead ones anywhere, live ones where the internet answers
 /// and on a port that is served.
-fn members() -> Vec<SocketAddrV4> {
-    let mut random = Random(0x5eed);
-    let mut members = BTreeSet::new();
-    while members.len() < PEERS {
-        let live = random.next() % 100 < LIVE_PERCENT;
-        let address = Ipv4Addr::from_bits(random.next());
-        if usable(address, live) {
-            let port = if live { random.pick(&LIVE_PORTS) } else { dead_port(&mut random) };
-            members.insert(SocketAddrV4::new(address, port));
-        }
-    }
-    members.into_iter().collect()
+fn members(family: Family) -> Vec<SocketAddr> {
+    draw(family, 0x5eed, PEERS, LIVE_PERCENT)
 }
 
-fn usable(address: Ipv4Addr, live: bool) -> bool {
-    let [first, ..] = address.octets();
-    let own = [10, 127, 172, 192, 198].contains(&first);
-    let dead = SILENT.contains(&first) || UNREACHABLE.contains(&first);
-    (1..=223).contains(&first) && !own && !(live && dead)
+/// The nodes of the DHT, members of other swarms. Nodes tell only of those that answered of late, so most live.
+fn nodes(family: Family) -> Vec<SocketAddr> {
+    draw(family, 0xd47, NODES, LIVE_NODES_PERCENT)
+}
+
+/// `count` addresses with ports, the same for the same `seed`.
+fn draw(family: Family, seed: u32, count: usize, live_percent: u32) -> Vec<SocketAddr> {
+    let mut random = Random(seed);
+    let mut drawn = BTreeSet::new();
+    while drawn.len() < count {
+        let live = random.next() % 100 < live_percent;
+        let address = match family {
+            Family::V4 => Ipv4Addr::from_bits(random.next()).into(),
+            Family::V6 => home6(&mut random).into(),
+        };
+        if usable(address, live) {
+            let port = if live { random.pick(&LIVE_PORTS) } else { dead_port(&mut random) };
+            drawn.insert(SocketAddr::new(address, port));
+        }
+    }
+    drawn.into_iter().collect()
+}
+
+/// An IPv6 address as providers give them to homes: a network of one of the registries, and a host that its own
+/// system has chosen.
+fn home6(random: &mut Random) -> Ipv6Addr {
+    const REGISTRIES: [u16; 8] =
+        [LIVE6[0], LIVE6[1], LIVE6[2], LIVE6[0], LIVE6[1], LIVE6[2], SILENT6, UNREACHABLE6];
+    let [a, b, c, d] = std::array::from_fn(|_| random.next());
+    let prefix = u32::from(random.pick(&REGISTRIES)) << 16 | a & 0x000f_ffff;
+    Ipv6Addr::from_bits(u128::from(prefix) << 96 | u128::from(b) << 64 | u128::from(c) << 32 | u128::from(d))
+}
+
+/// Whether `address` can be a peer's, of a live one or of any.
+fn usable(address: IpAddr, live: bool) -> bool {
+    match address {
+        IpAddr::V4(address) => {
+            let [first, ..] = address.octets();
+            let own = [10, 127, 172, 192, 198].contains(&first);
+            let dead = SILENT.contains(&first) || UNREACHABLE.contains(&first);
+            (1..=223).contains(&first) && !own && !(live && dead)
+        }
+        IpAddr::V6(address) => {
+            let [first, ..] = address.segments();
+            !(live && [SILENT6, UNREACHABLE6].contains(&(first & 0xfff0)))
+        }
+    }
 }
 
 /// A port as users' routers give it, that nobody listens on.
@@ -136,21 +220,35 @@ impl Random {
 mod tests {
     use super::*;
 
+    /// The network as the sensor tells them apart: /16 of IPv4, /32 of IPv6.
+    fn network(address: IpAddr) -> Vec<u8> {
+        match address {
+            IpAddr::V4(address) => address.octets()[..2].to_vec(),
+            IpAddr::V6(address) => address.octets()[..4].to_vec(),
+        }
+    }
+
+    fn is_live(member: &SocketAddr) -> bool {
+        usable(member.ip(), true) && LIVE_PORTS.contains(&member.port())
+    }
+
     #[test]
     fn the_swarm_is_spread_and_mostly_dead_as_in_the_wild() {
-        let members = members();
-        let networks: BTreeSet<_> = members.iter().map(|peer| peer.ip().octets()[..2].to_vec()).collect();
-        assert!(
-            networks.len() * 100 >= members.len() * 95,
-            "{} networks of {}",
-            networks.len(),
-            members.len()
-        );
-        let ports: BTreeSet<_> = members.iter().map(SocketAddrV4::port).collect();
-        assert!(ports.len() * 2 >= members.len(), "{} ports of {}", ports.len(), members.len());
-        let live =
-            members.iter().filter(|peer| usable(*peer.ip(), true) && LIVE_PORTS.contains(&peer.port()));
-        let percent = live.count() * 100 / members.len();
-        assert!((10..=40).contains(&percent), "{percent} % are live");
+        for family in [Family::V4, Family::V6] {
+            let members = members(family);
+            let networks: BTreeSet<_> = members.iter().map(|peer| network(peer.ip())).collect();
+            assert!(
+                networks.len() * 100 >= members.len() * 95,
+                "{family:?}: {} networks of {}",
+                networks.len(),
+                members.len()
+            );
+            let ports: BTreeSet<_> = members.iter().map(SocketAddr::port).collect();
+            assert!(ports.len() * 2 >= members.len(), "{family:?}: {} ports", ports.len());
+            let percent = |of: &[SocketAddr]| of.iter().filter(|peer| is_live(peer)).count() * 100 / of.len();
+            let (of_members, of_nodes) = (percent(&members), percent(&nodes(family)));
+            assert!((10..=40).contains(&of_members), "{family:?}: {of_members} % of the members live");
+            assert!((60..=80).contains(&of_nodes), "{family:?}: {of_nodes} % of the nodes live");
+        }
     }
 }

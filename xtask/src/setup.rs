@@ -14,12 +14,17 @@ use anyhow::{Context, Result, bail};
 use crate::exec::{cargo, exec, has, is_root, output, path, tools};
 
 /// Programs that the tests with the real kernel and the demo run, with their Debian packages.
-const PROGRAMS: [(&str, &str); 8] = [
+const PROGRAMS: [(&str, &str); 13] = [
     ("ip", "iproute2"),
     ("tc", "iproute2"),
     ("ethtool", "ethtool"),
     ("setpriv", "util-linux"),
+    ("nft", "nftables"),
     ("aria2c", "aria2"),
+    ("transmission-cli", "transmission-cli"),
+    ("curl", "curl"),
+    ("unbound-host", "unbound-host"),
+    ("fping", "fping"),
     ("tcpdump", "tcpdump"),
     ("chromium", "chromium"),
     ("chromedriver", "chromium-driver"),

@@ -1,6 +1,10 @@
 //! As much of bencoding (BEP 3) as a DHT node and a tracker need.
 
-use std::{collections::BTreeMap, net::SocketAddrV4, str};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    str,
+};
 
 /// A value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,15 +45,19 @@ pub fn string(text: &mut Vec<u8>, bytes: &[u8]) {
     text.extend(bytes);
 }
 
-/// Addresses in the compact form of BEP 23: four bytes and a port each.
-pub fn compact(addresses: &[SocketAddrV4]) -> Vec<u8> {
+/// Addresses in the compact form of BEP 23 and BEP 7: four or sixteen bytes and a port each.
+pub fn compact(addresses: &[SocketAddr]) -> Vec<u8> {
     addresses.iter().copied().flat_map(compact_one).collect()
 }
 
 /// One address in that form.
-pub fn compact_one(address: SocketAddrV4) -> [u8; 6] {
-    let ([a, b, c, d], [high, low]) = (address.ip().octets(), address.port().to_be_bytes());
-    [a, b, c, d, high, low]
+pub fn compact_one(address: SocketAddr) -> Vec<u8> {
+    let mut compact = match address.ip() {
+        IpAddr::V4(ip) => ip.octets().to_vec(),
+        IpAddr::V6(ip) => ip.octets().to_vec(),
+    };
+    compact.extend(address.port().to_be_bytes());
+    compact
 }
 
 fn value(text: &[u8], depth: usize) -> Option<(Value, &[u8])> {

@@ -1,10 +1,10 @@
-//! DHT nodes (BEP 5): one socket per port stands for the nodes on that port of every address, and answers
+//! DHT nodes (BEP 5, and BEP 32 for IPv6): one socket per port stands for the nodes on that port of every address, and answers
 //! from the address that was asked. Real clients speak uTP on the same port, and so do these.
 
 use std::{
     io,
     io::{IoSlice, IoSliceMut},
-    net::{Ipv4Addr, SocketAddrV4, UdpSocket as StdSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket as StdSocket},
     os::fd::AsRawFd,
     sync::Arc,
 };
@@ -13,35 +13,82 @@ use anyhow::{Context, Result};
 use nix::{
     cmsg_space,
     sys::socket::{
-        ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn, recvmsg, sendmsg, setsockopt, sockopt,
+        ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg, setsockopt, sockopt,
     },
 };
 use tokio::{io::Interest, net::UdpSocket};
 
 use super::{
-    bencode,
+    Random, bencode,
     bencode::{Value, compact_one},
     utp,
 };
 use crate::service::detach;
 
-/// Nodes in an answer, as BEP 5 has it.
+/// Nodes in an answer, and in a bucket of a routing table, as BEP 5 has it.
 const NODES: usize = 8;
 /// Peers in an answer to `get_peers`.
 const VALUES: usize = 20;
+/// So many nodes next to a torrent's hash have been told of its peers.
+const TOLD: usize = 20;
+
+/// Identity of a node, or the hash of a torrent.
+type Id = [u8; 20];
+
+/// Whom the nodes tell of.
+#[derive(Debug)]
+pub struct Known {
+    peers: Vec<SocketAddr>,
+    nodes: Vec<(Id, SocketAddr)>,
+}
+
+impl Known {
+    /// A torrent's peers, and all nodes of the DHT.
+    pub fn new(peers: Vec<SocketAddr>, nodes: impl IntoIterator<Item = SocketAddr>) -> Self {
+        Self { peers, nodes: nodes.into_iter().map(|node| (identity(node), node)).collect() }
+    }
+
+    /// The nodes next to `target` of those that `own` knows: a few at every distance from itself, as Kademlia has
+    /// it, so that a search takes several steps and each brings it nearer.
+    fn nearest(&self, own: &Id, target: &Id) -> Vec<&(Id, SocketAddr)> {
+        let mut buckets = [0; 8 * size_of::<Id>() + 1];
+        let mut table: Vec<_> = self
+            .nodes
+            .iter()
+            .filter(|(node, _)| {
+                let bucket = &mut buckets[common_bits(own, node)];
+                *bucket += 1;
+                *bucket <= NODES
+            })
+            .collect();
+        table.sort_unstable_by_key(|(node, _)| distance(node, target));
+        table.truncate(NODES);
+        table
+    }
+
+    /// Whether the node `own` has been told of the peers of `target`.
+    fn was_told(&self, own: &Id, target: &Id) -> bool {
+        let nearer = self.nodes.iter().filter(|(node, _)| distance(node, target) < distance(own, target));
+        nearer.count() < TOLD
+    }
+}
 
 /// A question and its way back.
 struct Query {
     text: Vec<u8>,
-    from: SocketAddrV4,
-    asked: libc::in_pktinfo,
+    from: SocketAddr,
+    asked: IpAddr,
 }
 
-/// Binds to `port` of every address and serves from then on.
-pub fn serve(port: u16, members: Arc<Vec<SocketAddrV4>>) -> Result<()> {
-    let socket = StdSocket::bind((Ipv4Addr::UNSPECIFIED, port))
-        .with_context(|| format!("cannot bind to port {port}"))?;
-    setsockopt(&socket, sockopt::Ipv4PacketInfo, &true).context("IP_PKTINFO")?;
+/// Binds to `port` of every address of a family and serves from then on.
+pub fn serve(any: IpAddr, port: u16, known: Arc<Known>) -> Result<()> {
+    let socket = StdSocket::bind((any, port)).with_context(|| format!("cannot bind to port {port}"))?;
+    match any {
+        IpAddr::V4(_) => setsockopt(&socket, sockopt::Ipv4PacketInfo, &true).context("IP_PKTINFO")?,
+        IpAddr::V6(_) => {
+            setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true).context("IPV6_RECVPKTINFO")?;
+        }
+    }
     socket.set_nonblocking(true).context("cannot make a socket non-blocking")?;
     let socket = UdpSocket::from_std(socket).context("cannot hand a socket to the runtime")?;
     detach(async move {
@@ -50,7 +97,8 @@ pub fn serve(port: u16, members: Arc<Vec<SocketAddrV4>>) -> Result<()> {
             let Ok(query) = socket.async_io(Interest::READABLE, || receive(&socket)).await else { continue };
             asked += 1;
             let utp = || utp::answer(&query.text).map(Vec::from);
-            if let Some(text) = answer(&query, &members, asked).or_else(utp) {
+            let own = identity((query.asked, port).into());
+            if let Some(text) = answer(&query.text, &own, &known, asked).or_else(utp) {
                 // A full socket loses the answer, as UDP does.
                 let _ = socket.async_io(Interest::WRITABLE, || send(&socket, &query, &text)).await;
             }
@@ -62,49 +110,75 @@ pub fn serve(port: u16, members: Arc<Vec<SocketAddrV4>>) -> Result<()> {
 fn receive(socket: &UdpSocket) -> io::Result<Query> {
     let mut buffer = [0; 2048];
     let mut slices = [IoSliceMut::new(&mut buffer)];
-    let mut control = cmsg_space!(libc::in_pktinfo);
+    let mut control = cmsg_space!(libc::in6_pktinfo);
     let flags = MsgFlags::empty();
-    let message = recvmsg::<SockaddrIn>(socket.as_raw_fd(), &mut slices, Some(&mut control), flags)?;
-    let asked = message.cmsgs()?.find_map(|control| {
-        if let ControlMessageOwned::Ipv4PacketInfo(info) = control { Some(info) } else { None }
+    let message = recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut slices, Some(&mut control), flags)?;
+    let asked = message.cmsgs()?.find_map(|control| match control {
+        ControlMessageOwned::Ipv4PacketInfo(info) => {
+            Some(Ipv4Addr::from_bits(u32::from_be(info.ipi_addr.s_addr)).into())
+        }
+        ControlMessageOwned::Ipv6PacketInfo(info) => Some(Ipv6Addr::from(info.ipi6_addr.s6_addr).into()),
+        _ => None,
     });
-    let (length, from) = (message.bytes, message.address);
+    let (length, from) = (message.bytes, message.address.as_ref().and_then(socket_address));
     match (from, asked) {
-        (Some(from), Some(asked)) => Ok(Query { text: buffer[..length].to_vec(), from: from.into(), asked }),
+        (Some(from), Some(asked)) => Ok(Query { text: buffer[..length].to_vec(), from, asked }),
         _ => Err(io::Error::other("a datagram without addresses")),
     }
 }
 
+fn socket_address(address: &SockaddrStorage) -> Option<SocketAddr> {
+    let v4 = address.as_sockaddr_in().map(|address| SocketAddr::V4((*address).into()));
+    v4.or_else(|| address.as_sockaddr_in6().map(|address| SocketAddr::V6((*address).into())))
+}
+
+/// Sends `text` from the address that was asked; the route decides on the interface.
 fn send(socket: &UdpSocket, query: &Query, text: &[u8]) -> io::Result<()> {
-    // The address that was asked becomes the source of the answer; the route decides on the interface.
-    let source = libc::in_pktinfo { ipi_ifindex: 0, ipi_spec_dst: query.asked.ipi_addr, ..query.asked };
-    let control = [ControlMessage::Ipv4PacketInfo(&source)];
-    let to = SockaddrIn::from(query.from);
-    sendmsg(socket.as_raw_fd(), &[IoSlice::new(text)], &control, MsgFlags::empty(), Some(&to))?;
+    let to = SockaddrStorage::from(query.from);
+    let send = |control: ControlMessage<'_>| {
+        sendmsg(socket.as_raw_fd(), &[IoSlice::new(text)], &[control], MsgFlags::empty(), Some(&to))
+    };
+    match query.asked {
+        IpAddr::V4(asked) => {
+            let from = libc::in_addr { s_addr: asked.to_bits().to_be() };
+            let info = libc::in_pktinfo {
+                ipi_ifindex: 0,
+                ipi_spec_dst: from,
+                ipi_addr: libc::in_addr { s_addr: 0 },
+            };
+            send(ControlMessage::Ipv4PacketInfo(&info))?;
+        }
+        IpAddr::V6(asked) => {
+            let from = libc::in6_addr { s6_addr: asked.octets() };
+            send(ControlMessage::Ipv6PacketInfo(&libc::in6_pktinfo { ipi6_addr: from, ipi6_ifindex: 0 }))?;
+        }
+    }
     Ok(())
 }
 
-fn answer(query: &Query, members: &[SocketAddrV4], asked: usize) -> Option<Vec<u8>> {
-    let value = Value::read(&query.text)?;
+fn answer(query: &[u8], own: &Id, known: &Known, asked: usize) -> Option<Vec<u8>> {
+    let value = Value::read(query)?;
     let transaction = value.get(b"t")?.bytes()?;
     let method = value.get(b"q")?.bytes()?;
     let arguments = value.get(b"a")?;
     let target = arguments.get(b"target").or_else(|| arguments.get(b"info_hash")).and_then(Value::bytes);
-    let own = SocketAddrV4::new(Ipv4Addr::from_bits(u32::from_be(query.asked.ipi_addr.s_addr)), 0);
     let mut text = b"d1:rd2:id".to_vec();
-    bencode::string(&mut text, &identity(target, own));
-    if let Some(target) = target {
-        let others = |count: usize| {
-            members.iter().cycle().skip(asked * NODES % members.len()).step_by(7).take(count).copied()
-        };
-        let nodes =
-            others(NODES).flat_map(|node| [&identity(Some(target), node)[..], &compact_one(node)].concat());
-        text.extend(b"5:nodes");
+    bencode::string(&mut text, own);
+    if let Some(target) = target.and_then(|target| target.first_chunk()) {
+        let nodes = known.nearest(own, target);
+        let v4 = nodes.iter().all(|(_, address)| address.is_ipv4());
+        bencode::string(&mut text, if v4 { b"nodes" } else { b"nodes6" });
+        let nodes = nodes.iter().flat_map(|(id, address)| [&id[..], &compact_one(*address)].concat());
         bencode::string(&mut text, &nodes.collect::<Vec<_>>());
         if method == b"get_peers" {
-            text.extend(b"5:token4:okay6:valuesl");
-            others(VALUES).for_each(|peer| bencode::string(&mut text, &compact_one(peer)));
-            text.push(b'e');
+            text.extend(b"5:token4:okay");
+            if known.was_told(own, target) {
+                text.extend(b"6:valuesl");
+                // Others every time.
+                let peers = known.peers.iter().cycle().skip(asked * VALUES % known.peers.len());
+                peers.take(VALUES).for_each(|peer| bencode::string(&mut text, &compact_one(*peer)));
+                text.push(b'e');
+            }
         }
     }
     text.extend(b"e1:t");
@@ -113,14 +187,48 @@ fn answer(query: &Query, members: &[SocketAddrV4], asked: usize) -> Option<Vec<u
     Some(text)
 }
 
-/// The identity of the node at `address`: near to `target`, so that a search finds it worth asking.
-fn identity(target: Option<&[u8]>, address: SocketAddrV4) -> [u8; 20] {
-    let mut identity = [0x5a; 20];
-    if let Some(target) = target {
-        for (to, from) in identity.iter_mut().zip(target) {
-            *to = *from;
+/// The identity of the node at `address`, by chance but always the same: FNV-1a over the address seeds the rest.
+fn identity(address: SocketAddr) -> Id {
+    let seed = compact_one(address)
+        .into_iter()
+        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    let mut random = Random(seed | 1);
+    std::array::from_fn(|_| {
+        let [byte, ..] = random.next().to_be_bytes();
+        byte
+    })
+}
+
+/// Kademlia's distance, larger for farther.
+fn distance(a: &Id, b: &Id) -> Id {
+    std::array::from_fn(|index| a[index] ^ b[index])
+}
+
+/// How many bits at their beginning two identities have in common.
+fn common_bits(a: &Id, b: &Id) -> usize {
+    let distance = distance(a, b);
+    let bytes = distance.iter().take_while(|byte| **byte == 0).count();
+    8 * bytes + distance.get(bytes).map_or(0, |byte| byte.leading_zeros() as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_search_comes_nearer_by_steps_and_ends_at_nodes_that_know_peers() {
+        let addresses = (1..=1500_u32).map(|n| (Ipv4Addr::from_bits(n << 16), 6881).into());
+        let peers = vec![(Ipv4Addr::LOCALHOST, 1).into()];
+        let known = Known::new(peers, addresses);
+        let target: Id = *b"mnopqrstuvwxyz123456";
+        let mut at = *known.nodes.iter().map(|(id, _)| id).max_by_key(|id| distance(id, &target)).unwrap();
+        let mut steps = 0;
+        while !known.was_told(&at, &target) {
+            let next = known.nearest(&at, &target)[0].0;
+            assert!(distance(&next, &target) < distance(&at, &target), "step {steps} leads away");
+            at = next;
+            steps += 1;
         }
+        assert!((2..=8).contains(&steps), "{steps} steps");
     }
-    identity[14..].copy_from_slice(&compact_one(address));
-    identity
 }

@@ -1,6 +1,7 @@
-//! The tracker: an HTTP server that answers every announce with peers (BEP 3, BEP 23).
+//! The tracker: an HTTP server that answers every announce with peers (BEP 3; BEP 23, and BEP 7 for
+//! IPv6).
 
-use std::{net::SocketAddrV4, sync::Arc};
+use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::{Context, Result};
 use tokio::{
@@ -15,7 +16,7 @@ use crate::service::detach;
 const ANSWER: usize = 50;
 
 /// Binds to `address` and serves from then on.
-pub async fn serve(address: SocketAddrV4, members: Arc<Vec<SocketAddrV4>>) -> Result<()> {
+pub async fn serve(address: SocketAddr, members: Arc<Vec<SocketAddr>>) -> Result<()> {
     let listener =
         TcpListener::bind(address).await.with_context(|| format!("cannot bind the tracker to {address}"))?;
     detach(async move {
@@ -31,13 +32,14 @@ pub async fn serve(address: SocketAddrV4, members: Arc<Vec<SocketAddrV4>>) -> Re
     Ok(())
 }
 
-async fn answer(mut stream: TcpStream, peers: Vec<SocketAddrV4>) -> Result<()> {
+async fn answer(mut stream: TcpStream, peers: Vec<SocketAddr>) -> Result<()> {
     let mut request = [0; 4096];
     // An announce fits into one segment; every one gets the same kind of answer.
     if stream.read(&mut request).await? == 0 {
         return Ok(());
     }
-    let mut body = b"d8:intervali60e5:peers".to_vec();
+    let mut body = b"d8:intervali60e".to_vec();
+    bencode::string(&mut body, if peers.iter().all(SocketAddr::is_ipv4) { b"peers" } else { b"peers6" });
     bencode::string(&mut body, &bencode::compact(&peers));
     body.push(b'e');
     let head =
