@@ -45,6 +45,7 @@ pub struct Options {
 /// Boots each kernel in turn, also after one has failed, then sums up.
 pub fn run(options: &Options) -> Result<()> {
     setup::toolchain()?;
+    setup::network()?;
     let test = build_test()?;
     let emulator = packages::emulator()?;
     let outcomes: Vec<_> =

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 
 use super::directory;
 use crate::{
-    exec::{exec, has, output},
+    exec::{exec, has},
     setup::apt,
 };
 
@@ -61,14 +61,7 @@ pub fn emulator() -> Result<Emulator> {
 /// Unpacks `packages`, with what they need and this system lacks, below `root`.
 fn fetch(packages: &[&str], root: &Path) -> Result<()> {
     let archives = directory().join("archives");
-    let partial = archives.join("partial");
-    fs::create_dir_all(&partial).with_context(|| format!("cannot make {}", partial.display()))?;
-    let mut command = Command::new("apt-get");
-    command.args(["install", "--download-only", "--yes", "--no-install-recommends"]);
-    // Nothing of the system's is written, so no lock is needed, and no root.
-    command.args(["-o", "Debug::NoLocking=true", "-o"]);
-    command.arg(format!("Dir::Cache::archives={}", archives.display())).args(packages);
-    exec(&mut command)?;
+    apt::download_all(packages, &archives)?;
     let files = fs::read_dir(&archives).with_context(|| format!("cannot read {}", archives.display()))?;
     for file in files {
         let path = file?.path();
@@ -86,23 +79,26 @@ fn unpack(archive: &Path, root: &Path) -> Result<()> {
 /// The newest of Debian's kernels for virtual machines whose version begins with `version`.
 pub fn kernel(version: &str) -> Result<Kernel> {
     let pattern = format!("^linux-image-{}\\.[0-9].*-cloud-amd64$", version.replace('.', "\\."));
-    let found = output(Command::new("apt-cache").args(["search", "--names-only", &pattern]));
-    let found = found.unwrap_or_default();
-    let names = found.lines().filter_map(|line| line.split_whitespace().next());
-    let name = names.max_by_key(|name| numbers(name)).with_context(|| {
+    let name = apt::names(&pattern)?.into_iter().max_by_key(|name| numbers(name)).with_context(|| {
         format!("no package {pattern}: `apt-get update`, or a version that this system's sources have")
     })?;
-    let directory = directory().join(name);
+    let directory = directory().join(&name);
     if !directory.is_dir() {
-        let archive = apt::download(name)?;
-        unpack(&archive, &directory)?;
+        let archive = apt::download(&name)?;
+        // Under its name only when all of it is there.
+        let partial = super::directory().join("partial");
+        if partial.exists() {
+            fs::remove_dir_all(&partial).with_context(|| format!("cannot remove {}", partial.display()))?;
+        }
+        unpack(&archive, &partial)?;
+        fs::rename(&partial, &directory).with_context(|| format!("cannot make {}", directory.display()))?;
         fs::remove_file(&archive).with_context(|| format!("cannot remove {}", archive.display()))?;
     }
     let image = files_below(&directory.join("boot"))?
         .into_iter()
         .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("vmlinuz")))
         .with_context(|| format!("no kernel in {}", directory.display()))?;
-    Ok(Kernel { name: name.to_owned(), directory, image })
+    Ok(Kernel { name, directory, image })
 }
 
 /// The numbers in a name, by which versions are ordered.
