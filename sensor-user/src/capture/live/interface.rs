@@ -125,7 +125,7 @@ pub fn offload_advice(interface: &str, native: bool) -> Vec<String> {
         lines.push(format!("{interface}: {what}; mend with: ethtool -K {interface} {feature} off"));
     };
     if offloads.vlan_stripping {
-        advise("the NIC takes VLAN tags out, so networks with the same addresses look like one", "rxvlan");
+        advise("the NIC takes VLAN tags out, so tagged frames count four bytes less", "rxvlan");
     }
     if offloads.large_receive {
         advise("the NIC merges TCP segments, so frames are undercounted", "lro");
