@@ -4,7 +4,10 @@ use std::{net::IpAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::{CapacitySettings, DetectSettings, Settings};
+use crate::{
+    alert::AlertKind,
+    config::{CapacitySettings, DetectSettings, Settings},
+};
 
 /// Who on a mirrored network is suddenly opening connections to many new places.
 #[derive(Debug, Parser)]
@@ -97,9 +100,12 @@ pub struct ReplayArgs {
     /// What to print.
     #[arg(long, value_enum, default_value_t)]
     pub format: OutputFormat,
-    /// Also print, contact by contact, what spoke for and against calling this local host a torrent host.
+    /// Also print, contact by contact, what spoke for and against naming this local host, and how each detector decided.
     #[arg(long, value_name = "HOST")]
     pub why: Option<IpAddr>,
+    /// Of these, only the steps of one detector.
+    #[arg(long, value_enum, requires = "why")]
+    pub kind: Option<TracedKind>,
     #[command(flatten)]
     #[expect(missing_docs, reason = "the text would become this command's help")]
     pub statistics: StatisticsArgs,
@@ -120,6 +126,27 @@ pub struct InspectArgs {
     /// What reads the frames: this process, or the program in the kernel (needs privilege).
     #[arg(long, value_enum, default_value_t)]
     pub engine: EngineChoice,
+}
+
+/// The detectors that decide contact by contact or interval by interval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TracedKind {
+    /// BitTorrent-like peer discovery.
+    Torrent,
+    /// Scans.
+    Scan,
+    /// Unexplained bursts.
+    Fanout,
+}
+
+impl From<TracedKind> for AlertKind {
+    fn from(kind: TracedKind) -> Self {
+        match kind {
+            TracedKind::Torrent => Self::Torrent,
+            TracedKind::Scan => Self::Scan,
+            TracedKind::Fanout => Self::Fanout,
+        }
+    }
 }
 
 /// How results are printed.

@@ -25,9 +25,10 @@ mod synthetic;
 use std::{collections::HashMap, net::IpAddr};
 
 use foldhash::fast::RandomState;
+use serde_json::json;
 
 use self::{
-    allow::{Allow, AllowanceUse},
+    allow::{Allow, AllowanceUse, Kinds},
     fanout::Fanout,
     grouping::Grouping,
     literal::Literal,
@@ -35,13 +36,14 @@ use self::{
     scan::Scan,
     settings::Settings,
     torrent::Torrent,
-    trace::Step,
+    trace::{Step, Trace},
 };
 use crate::{
     alert::{AlertKind, AlertState, Finding},
     clock::Timestamp,
     interval::Interval,
-    observation::Observation,
+    networks::Direction,
+    observation::{Contact, Observation},
 };
 
 /// A rule that names sources.
@@ -136,6 +138,9 @@ pub struct Detectors {
     allow: Allow,
     firing: Firing,
     grouping: Grouping,
+    trace: Trace,
+    /// The kind whose steps are wanted; none for all.
+    traced: Option<AlertKind>,
 }
 
 impl Detectors {
@@ -150,12 +155,14 @@ impl Detectors {
             allow: Allow::new(&settings.allow, settings.sources),
             firing: Firing::default(),
             grouping: Grouping::default(),
+            trace: Trace::default(),
+            traced: None,
         }
     }
 
     /// Learns the observations of a drain, which are in the order of time.
     pub fn observe(&mut self, observations: &[Observation]) {
-        let Self { scan, torrent, allow, grouping, .. } = self;
+        let Self { scan, torrent, allow, grouping, trace, .. } = self;
         if allow.is_empty() {
             grouping.each(observations, |observation| {
                 scan.observe(observation);
@@ -164,7 +171,10 @@ impl Detectors {
             return;
         }
         grouping.each(observations, |observation| {
-            let (allowed, _) = allow.take(observation);
+            let (allowed, reason) = allow.take(observation);
+            if let Some(reason) = reason {
+                tell_allowed(trace, observation, allowed, &reason);
+            }
             if allowed.contains(AlertKind::Scan) {
                 scan.overhear(observation);
             } else {
@@ -185,8 +195,10 @@ impl Detectors {
 
     /// Decides on a complete interval, adding what begins or ceases to hold.
     pub fn close_interval(&mut self, interval: &Interval, findings: &mut Vec<Finding>) {
+        let known = findings.len();
         self.ask(findings, |detector, facts, findings| detector.close_interval(interval, facts, findings));
         self.allow.close_interval();
+        self.show_contacts(&mut findings[known..]);
     }
 
     /// The score of `source` in the detector of `kind`, 0 to 1.
@@ -229,14 +241,39 @@ impl Detectors {
         each.into_iter().chain(literal).map(|detector| (detector.kind(), detector.usage())).collect()
     }
 
-    /// Records from now on every step of the torrent detector about `source`; see [`Self::take_steps`].
-    pub fn trace(&mut self, source: IpAddr) {
-        self.torrent.trace(source);
+    /// Records from now on every step about `source`, of one detector or of all; see [`Self::take_steps`].
+    pub fn trace(&mut self, source: IpAddr, kind: Option<AlertKind>) {
+        let Self { scan, torrent, fanout, trace, traced, .. } = self;
+        let all = [
+            (AlertKind::Scan, scan.trace()),
+            (AlertKind::Torrent, torrent.trace()),
+            (AlertKind::Fanout, fanout.trace()),
+        ];
+        for (of, trace) in all {
+            if kind.is_none_or(|kind| kind == of) {
+                trace.follow(source);
+            }
+        }
+        trace.follow(source);
+        *traced = kind;
     }
 
     /// The steps recorded since the last call, in the order of time.
     pub fn take_steps(&mut self) -> Vec<Step> {
-        self.torrent.take_steps()
+        let Self { scan, torrent, fanout, trace, traced, .. } = self;
+        let all = [trace, scan.trace(), torrent.trace(), fanout.trace()];
+        let mut steps: Vec<Step> = all.into_iter().flat_map(Trace::take).collect();
+        steps.retain(|step| traced.is_none_or(|kind| kind == step.kind));
+        steps.sort_by_key(|step| step.time);
+        steps
+    }
+
+    /// Adds the latest contacts of its source to what an interval alone has shown.
+    fn show_contacts(&self, findings: &mut [Finding]) {
+        for finding in findings.iter_mut().filter(|finding| finding.state == AlertState::Firing) {
+            let contact = |(peer, port): (IpAddr, u16)| json!({ "peer": peer.to_string(), "port": port });
+            finding.evidence["sample"] = self.scan.latest(finding.source).map(contact).collect();
+        }
     }
 
     fn ask(
@@ -254,5 +291,24 @@ impl Detectors {
                 firing.apply(finding);
             }
         }
+    }
+}
+
+/// A contact that is kept from a detector, as a step of that detector.
+fn tell_allowed(trace: &mut Trace, observation: &Observation, allowed: Kinds, reason: &str) {
+    let Observation::Contact(Contact { time, trifecta, direction, .. }) = *observation else { return };
+    let inbound = direction == Direction::Inbound;
+    let source = if inbound { trifecta.responder } else { trifecta.initiator };
+    if !trace.wants(source) {
+        return;
+    }
+    let peer = Some((
+        if inbound { trifecta.initiator } else { trifecta.responder },
+        trifecta.port,
+        trifecta.protocol,
+    ));
+    for kind in [AlertKind::Scan, AlertKind::Torrent].into_iter().filter(|kind| allowed.contains(*kind)) {
+        let what = format!("allowed ({reason}): no evidence");
+        trace.record(Step { time, kind, peer, what, weight: 0.0, sum: 0.0 });
     }
 }

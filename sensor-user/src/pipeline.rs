@@ -76,9 +76,9 @@ impl Pipeline {
         }
     }
 
-    /// Reports from now on what moves the evidence about `source`.
-    pub fn trace(&mut self, source: IpAddr) {
-        self.detectors.trace(source);
+    /// Reports from now on what moves the evidence about `source`, in one detector or in all.
+    pub fn trace(&mut self, source: IpAddr, kind: Option<AlertKind>) {
+        self.detectors.trace(source, kind);
     }
 
     /// Takes the next drain; drains must not overlap and must come in the order of time.
@@ -92,8 +92,8 @@ impl Pipeline {
         let mut findings = Vec::new();
         self.detectors.observe(&oriented.observations);
         self.detectors.advance(drain.end, &mut findings);
-        report.steps = self.detectors.take_steps();
         self.report(findings, &mut report);
+        report.steps.extend(self.detectors.take_steps());
         if self.current.as_ref().is_some_and(|current| drain.end >= current.due) {
             self.close(&mut report);
         }
@@ -181,6 +181,7 @@ impl Pipeline {
         let mut interval = Interval { start, end, seconds, sources, frames };
         let mut findings = Vec::new();
         self.detectors.close_interval(&interval, &mut findings);
+        report.steps.extend(self.detectors.take_steps());
         for row in &mut interval.sources {
             self.detectors.roles(row.source).clone_into(&mut row.roles);
         }

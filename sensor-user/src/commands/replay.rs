@@ -12,7 +12,7 @@ use std::{
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::{
-    alert::AlertState,
+    alert::{AlertKind, AlertState},
     capture::{
         file::{CaptureFile, FileError},
         replay::{Clamped, Replay},
@@ -41,7 +41,7 @@ pub fn replay(args: &ReplayArgs, config: &Config) -> anyhow::Result<()> {
     let progress = progress_bar(size);
     let mut session = Session::new(config, output);
     if let Some(host) = args.why {
-        session.sink.pipeline.trace(host);
+        session.sink.pipeline.trace(host, args.kind.map(AlertKind::from));
     }
     let outcome = args.files.iter().try_fold(Vec::new(), |mut failures, file| {
         match CaptureFile::open(file) {

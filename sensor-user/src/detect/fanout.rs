@@ -29,6 +29,7 @@ use super::{
     Detector, Facts, Firing, Usage,
     cusum::score,
     settings::{Sensitivity, Settings},
+    trace::{Step, Trace},
 };
 use crate::{
     alert::{AlertKind, AlertState, Finding},
@@ -79,6 +80,7 @@ pub struct Fanout {
     baselines: HashMap<IpAddr, Baseline, RandomState>,
     bursts: HashMap<IpAddr, Burst, RandomState>,
     intervals: u32,
+    trace: Trace,
 }
 
 impl Fanout {
@@ -90,7 +92,13 @@ impl Fanout {
             baselines: HashMap::default(),
             bursts: HashMap::default(),
             intervals: 0,
+            trace: Trace::default(),
         }
+    }
+
+    /// The steps about a source.
+    pub const fn trace(&mut self) -> &mut Trace {
+        &mut self.trace
     }
 
     fn baseline(&self, source: IpAddr) -> Baseline {
@@ -112,6 +120,19 @@ impl Fanout {
     ) -> Option<Finding> {
         let baseline = self.baseline(of.source);
         let threshold = threshold(&baseline, interval.seconds, self.sensitivity);
+        if self.trace.wants(of.source) && new > 0 {
+            let odd = baseline.mean.is_some() || is_odd(of);
+            let what = looked_at(of, new, &baseline, (threshold, explained, odd));
+            let (weight, sum) = (new as f64, threshold);
+            self.trace.record(Step {
+                time: interval.end,
+                kind: AlertKind::Fanout,
+                peer: None,
+                what,
+                weight,
+                sum,
+            });
+        }
         if let Some(burst) = self.bursts.get_mut(&of.source) {
             burst.peak = burst.peak.max(new);
             let below = (new as f64) < burst.threshold;
@@ -213,6 +234,41 @@ fn is_odd(of: &SourceInterval) -> bool {
     of.unanswered_ratio().is_some_and(|ratio| ratio > 0.5) || (of.new_peers >= most && of.new_ports >= most)
 }
 
+/// What a source did before, in words.
+fn before(baseline: &Baseline) -> String {
+    match (baseline.mean, baseline.variance) {
+        (Some(mean), Some(variance)) => {
+            format!("its mean is {mean:.1} with deviation {:.1}", variance.sqrt())
+        }
+        (Some(mean), None) => format!("its mean is {mean:.1}"),
+        (None, _) => "it has no baseline yet".to_owned(),
+    }
+}
+
+/// What the rule makes of one interval.
+fn looked_at(
+    of: &SourceInterval,
+    new: u64,
+    baseline: &Baseline,
+    (threshold, explained, odd): (f64, bool, bool),
+) -> String {
+    let verdict = if explained {
+        "explained by another alert"
+    } else if (new as f64) < threshold {
+        "no burst"
+    } else if odd {
+        "a burst"
+    } else {
+        "no burst without a baseline: answered, and not scattered"
+    };
+    let allowed = match of.new_connections - new {
+        0 => String::new(),
+        allowed => format!(" beside {allowed} that are allowed"),
+    };
+    let before = before(baseline);
+    format!("{new} new connections{allowed}, threshold {threshold:.0}; {before}: {verdict}")
+}
+
 /// New connections in an interval of `seconds` from which on they are a burst.
 fn threshold(baseline: &Baseline, seconds: f64, sensitivity: Sensitivity) -> f64 {
     let floor = FLOOR.max(FLOOR_PER_SECOND * seconds);
@@ -227,13 +283,7 @@ fn threshold(baseline: &Baseline, seconds: f64, sensitivity: Sensitivity) -> f64
 }
 
 fn firing(of: &SourceInterval, new: u64, baseline: &Baseline, burst: &Burst, interval: &Interval) -> Finding {
-    let before = match (baseline.mean, baseline.variance) {
-        (Some(mean), Some(variance)) => {
-            format!("its mean is {mean:.1} with deviation {:.1}", variance.sqrt())
-        }
-        (Some(mean), None) => format!("its mean is {mean:.1}"),
-        (None, _) => "it has no baseline yet".to_owned(),
-    };
+    let before = before(baseline);
     Finding {
         time: interval.end,
         kind: AlertKind::Fanout,

@@ -12,6 +12,7 @@
 //! mirror of one direction).
 
 mod report;
+mod tell;
 mod walk;
 
 #[cfg(test)]
@@ -29,6 +30,7 @@ use super::{
     ports::{self, Service},
     settings::{Sensitivity, Settings},
     sources::{Sources, Tracked},
+    trace::Trace,
 };
 use crate::{
     alert::{AlertKind, Finding},
@@ -288,6 +290,7 @@ pub struct Scan {
     queue: IndexSet<IpAddr, RandomState>,
     orphans: Vec<IpAddr>,
     mirror: Mirror,
+    trace: Trace,
 }
 
 /// What the mirror has shown to come back, for whomever.
@@ -343,14 +346,18 @@ impl Scan {
             queue: IndexSet::default(),
             orphans: Vec::new(),
             mirror: Mirror::default(),
+            trace: Trace::default(),
         }
     }
 
     fn contact(&mut self, contact: &Contact) {
-        if !self.is_evidence(contact) {
+        let source = contact.trifecta.initiator;
+        if let Some(reason) = self.no_evidence(contact) {
+            if self.trace.wants(source) {
+                self.trace.record(tell::no_evidence(contact, reason));
+            }
             return;
         }
-        let source = contact.trifecta.initiator;
         let (state, evicted) = self.sources.entry(source);
         if let Some((address, evicted)) = evicted {
             if evicted.queued {
@@ -365,38 +372,66 @@ impl Scan {
         let silence_speaks =
             self.mirror.answers_udp(contact.time) || contact.trifecta.protocol != Protocol::UDP;
         state.contact(&contact.trifecta, seconds(contact.time), silence_speaks, &self.rules);
+        if self.trace.wants(source) {
+            self.trace.record(tell::contact(contact, state, &self.rules));
+        }
         if !state.queued {
             state.queued = true;
             self.queue.insert(source);
         }
     }
 
-    fn is_evidence(&self, contact: &Contact) -> bool {
+    /// Why a contact is no evidence, if it is none.
+    fn no_evidence(&self, contact: &Contact) -> Option<&'static str> {
         let trifecta = &contact.trifecta;
         if !contact.direction.from_local() || !ports::is_host(trifecta.responder) {
-            return false;
+            return Some("not from a local host to one host");
         }
         if contact.opening == Opening::MidStream {
             // A conversation goes on in both directions; FIN, NULL, Xmas and ACK probes belong to none. From
             // a service's port it is a server, whose clients may come another way.
-            return self.mirror.is_two_way() && ports::service(contact.initiator_port).is_none();
+            if ports::service(contact.initiator_port).is_some() {
+                return Some("under way, from a service's port");
+            }
+            return (!self.mirror.is_two_way())
+                .then_some("under way, and the mirror has not shown both directions");
         }
         if trifecta.protocol != Protocol::UDP {
-            return true;
+            return None;
         }
         let service = ports::service(trifecta.port);
-        let answers = ports::service(contact.initiator_port).is_some() && service.is_none();
+        if ports::service(contact.initiator_port).is_some() && service.is_none() {
+            return Some("UDP from a service's port: an answer whose question was not seen");
+        }
+        if service == Some(Service::Traceroute) {
+            return Some("a port of traceroute");
+        }
         let client = matches!(service, Some(Service::Web | Service::Names | Service::Time | Service::Call));
-        !answers
-            && service != Some(Service::Traceroute)
-            && (!client || self.mirror.shows_silence_of_clients(contact.time))
+        (client && !self.mirror.shows_silence_of_clients(contact.time))
+            .then_some("UDP to a service, of whose answers the mirror shows none")
     }
 
     fn response(&mut self, response: &Response) {
         self.mirror.note(response);
-        if let Some(state) = self.sources.get_mut(response.trifecta.initiator) {
+        let source = response.trifecta.initiator;
+        if let Some(state) = self.sources.get_mut(source) {
+            let before =
+                self.trace.wants(source).then(|| tell::standing(state, &response.trifecta, &self.rules));
             state.outcome(&response.trifecta, seconds(response.time), response.outcome, &self.rules);
+            if let Some(before) = before {
+                self.trace.record(tell::response(response, before, state, &self.rules));
+            }
         }
+    }
+
+    /// The steps about a source.
+    pub const fn trace(&mut self) -> &mut Trace {
+        &mut self.trace
+    }
+
+    /// The latest contacts of a source, as far as they were evidence.
+    pub fn latest(&self, source: IpAddr) -> impl Iterator<Item = (IpAddr, u16)> + '_ {
+        self.sources.get(source).into_iter().flat_map(|state| state.sample.iter().flatten().copied())
     }
 
     /// Learns of the mirror what an allowed observation shows, and nothing of its source.
@@ -417,7 +452,11 @@ impl Scan {
         let Some(source) = self.sources.get_mut(address) else {
             return false;
         };
+        let before = self.trace.wants(address).then(|| source.verdicts(&self.rules).collect::<Vec<_>>());
         let open = source.settle(seconds(now), &self.rules);
+        if let Some(before) = before {
+            tell::silence(&mut self.trace, &before, source.verdicts(&self.rules), now);
+        }
         let torrent = firing.is(address, AlertKind::Torrent);
         let (mut verdict, mut last, mut highest) = (None::<Verdict>, 0, 0.0_f64);
         for one in source.verdicts(&self.rules) {
@@ -430,6 +469,16 @@ impl Scan {
         let score =
             if verdict.is_some() || source.named.is_some() { highest.max(0.5) } else { highest.min(0.49) };
         source.score = single(score);
+        if self.trace.wants(address) && source.named.is_none() {
+            let verdicts = source.verdicts(&self.rules);
+            tell::decision(
+                &mut self.trace,
+                verdicts,
+                verdict.as_ref(),
+                (self.targets, torrent, &self.rules),
+                now,
+            );
+        }
         match (source.named, verdict) {
             (None, Some(verdict)) => {
                 source.named = Some(Named { since: now, shape: verdict.shape, last });

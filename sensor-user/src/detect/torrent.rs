@@ -37,7 +37,7 @@ use super::{
     ports::{self, Service},
     roles::{Recognised, Role, Roles},
     settings::{Sensitivity, Settings},
-    trace::{Step, Trace},
+    trace::Trace,
 };
 use crate::{
     alert::{AlertKind, Finding},
@@ -99,14 +99,9 @@ impl Torrent {
         }
     }
 
-    /// Records every step about `source` from now on.
-    pub fn trace(&mut self, source: IpAddr) {
-        self.trace.follow(source);
-    }
-
-    /// The steps recorded since the last call.
-    pub fn take_steps(&mut self) -> Vec<Step> {
-        self.trace.take()
+    /// The steps about a source.
+    pub const fn trace(&mut self) -> &mut Trace {
+        &mut self.trace
     }
 
     /// An outbound conversation whose opening was seen.

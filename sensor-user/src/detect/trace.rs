@@ -4,26 +4,30 @@
 
 use std::{fmt, net::IpAddr};
 
-use crate::{clock::Timestamp, flow::Protocol};
+use crate::{alert::AlertKind, clock::Timestamp, flow::Protocol};
 
 /// One thing that moved the evidence about a source, or was looked at and left it alone.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
     /// When.
     pub time: Timestamp,
+    /// Which detector speaks.
+    pub kind: AlertKind,
     /// The external address it is about; none for a decision.
     pub peer: Option<(IpAddr, u16, Protocol)>,
     /// What happened, and which rule spoke.
     pub what: String,
-    /// What it added to the fast sum.
+    /// What it added to the sum that it is about: of `torrent` the fast sum, of `scan` the walk that is named, of
+    /// `fanout` the new connections of an interval.
     pub weight: f64,
-    /// The fast sum after it.
+    /// That sum after it.
     pub sum: f64,
 }
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}  {:>+6.2} = {:>6.2}  ", self.time, self.weight, self.sum)?;
+        let Self { time, kind, weight, sum, .. } = self;
+        write!(f, "{time}  {:<8}  {weight:>+6.2} = {sum:>6.2}  ", kind.name())?;
         match self.peer {
             Some((peer @ IpAddr::V6(_), port, protocol)) => write!(f, "{protocol} [{peer}]:{port}  ")?,
             Some((peer, port, protocol)) => write!(f, "{protocol} {peer}:{port}  ")?,
@@ -37,6 +41,7 @@ impl fmt::Display for Step {
 #[derive(Debug, Default)]
 pub struct Trace {
     source: Option<IpAddr>,
+    decision: String,
     steps: Vec<Step>,
 }
 
@@ -50,6 +55,14 @@ impl Trace {
     #[must_use]
     pub fn wants(&self, source: IpAddr) -> bool {
         self.source == Some(source)
+    }
+
+    /// Records a decision, unless it is the one before.
+    pub fn decide(&mut self, step: Step) {
+        if self.decision != step.what {
+            self.decision.clone_from(&step.what);
+            self.record(step);
+        }
     }
 
     /// Records a step.

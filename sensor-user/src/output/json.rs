@@ -98,6 +98,7 @@ enum Object<'a> {
     /// What moved the evidence about a host that is asked about.
     Step {
         time: String,
+        kind: &'static str,
         peer: Option<IpAddr>,
         port: Option<u16>,
         protocol: Option<String>,
@@ -171,9 +172,10 @@ impl<'a> Object<'a> {
 
 impl<'a> Object<'a> {
     fn of_step(step: &'a Step) -> Self {
-        let Step { time, peer, what, weight, sum } = step;
+        let Step { time, kind, peer, what, weight, sum } = step;
         Self::Step {
             time: time.to_string(),
+            kind: kind.name(),
             peer: peer.map(|(peer, ..)| peer),
             port: peer.map(|(_, port, _)| port),
             protocol: peer.map(|(.., protocol)| protocol.to_string()),

@@ -104,7 +104,7 @@ fn lines(
     let mut command = Command::new(sensor);
     command.args(["replay", "--format", "json", "--sensitivity", sensitivity]);
     if let Some(host) = why {
-        command.args(["--why", host]);
+        command.args(["--why", host, "--kind", "torrent"]);
     }
     let output = command.arg(file).output().with_context(|| format!("cannot run {}", sensor.display()))?;
     let text = String::from_utf8(output.stdout).context("the sensor's output is not text")?;

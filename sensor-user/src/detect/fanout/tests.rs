@@ -8,8 +8,9 @@ use crate::{
     detect::{
         Detectors,
         settings::{Sensitivity, Settings},
-        synthetic::{HOST, START, Swarm, Traffic, row, run},
+        synthetic::{HOST, START, Swarm, Traffic, one_port, row, run},
     },
+    flow::Protocol,
     interval::{Interval, SourceInterval},
 };
 
@@ -114,4 +115,35 @@ fn the_sentence_has_the_numbers() {
         "10.0.0.5 opened 500 new connections in 10 s to 500 new peers on 1 ports, 0 % unanswered; its mean is \
          5.0 with deviation 2.0, the threshold 100: unexplained burst"
     );
+}
+
+#[test]
+fn the_trace_has_every_interval_with_its_threshold_and_what_was_made_of_it() {
+    let mut detectors = Detectors::new(&Settings::default());
+    detectors.trace(HOST, None);
+    close(&mut detectors, &[QUIET, (500, Some((5.0, 4.0))), QUIET, (99, Some((24.0, 16.0))), (500, None)]);
+    let told: Vec<String> = detectors.take_steps().into_iter().map(|step| step.what).collect();
+    assert_eq!(
+        told,
+        [
+            "5 new connections, threshold 500; it has no baseline yet: no burst",
+            "500 new connections, threshold 500; it has no baseline yet: no burst without a baseline: answered, and not \
+             scattered",
+            "5 new connections, threshold 500; it has no baseline yet: no burst",
+            "99 new connections, threshold 100; its mean is 5.0 with deviation 2.0: no burst",
+            "500 new connections, threshold 100; its mean is 24.0 with deviation 4.0: a burst",
+        ]
+    );
+}
+
+#[test]
+fn a_burst_has_its_latest_contacts_as_a_sample() {
+    let mut traffic = Traffic::new(1);
+    one_port(&mut traffic, 8_883, Protocol::TCP, 20, 95);
+    let mut detectors = Detectors::new(&Settings::default());
+    run(&mut detectors, &traffic.finish(), 1);
+    let all = close(&mut detectors, &[QUIET, QUIET, QUIET, (500, None)]);
+    let sample = all[0].1.evidence["sample"].as_array().expect("a list");
+    assert_eq!(sample.len(), 5);
+    assert!(sample.iter().all(|one| one["port"] == 8_883 && one["peer"].is_string()), "{sample:?}");
 }

@@ -11,6 +11,7 @@ use crate::{
         synthetic::{
             After, HOST, Swarm, Traffic, address, browser, findings, fired, fired_with, one_port, run,
         },
+        trace::Step,
     },
     flow::Protocol,
     observation::Outcome,
@@ -285,6 +286,45 @@ fn a_scan_slower_than_one_target_a_minute_is_not_seen() {
     let paced = |seconds: f64| move |traffic: &mut Traffic| horizontal(traffic, 23, 60, 1.0 / seconds, 0);
     assert_eq!(fired(paced(30.0)), NAMED, "two targets a minute");
     assert_eq!(fired(paced(65.0)), [], "one target in 65 seconds");
+}
+
+fn steps(make: impl Fn(&mut Traffic)) -> Vec<Step> {
+    let mut traffic = Traffic::new(1);
+    make(&mut traffic);
+    let mut detectors = Detectors::new(&Settings::default());
+    detectors.trace(HOST, Some(AlertKind::Scan));
+    run(&mut detectors, &traffic.finish(), 60);
+    detectors.take_steps()
+}
+
+#[test]
+fn the_trace_of_a_scan_shows_each_target_and_ends_in_the_decision() {
+    let steps = steps(|traffic| horizontal(traffic, 23, 20, 10.0, 0));
+    let decision = steps.iter().position(|step| step.what == "named: horizontal scan (walk of port 23)");
+    let before = &steps[..decision.expect("a decision")];
+    assert!(before.iter().filter(|step| step.what.starts_with("first contact")).count() >= 15);
+    let of_walk: Vec<&Step> = before.iter().filter(|step| step.what.ends_with("(walk of port 23)")).collect();
+    let (added, last) = (of_walk.iter().map(|step| step.weight).sum::<f64>(), of_walk.last().unwrap().sum);
+    assert!((added - last).abs() < 0.2, "{added} is {last} but for the leak between steps");
+}
+
+#[test]
+fn the_trace_of_no_scan_says_why_it_is_none() {
+    let decisions = |make: &dyn Fn(&mut Traffic)| {
+        let of_decision = |step: Step| step.what.starts_with("not named").then_some(step.what);
+        steps(make).into_iter().filter_map(of_decision).collect::<Vec<_>>()
+    };
+    let few = decisions(&|traffic| horizontal(traffic, 23, 10, 10.0, 0));
+    assert_eq!(few.last().unwrap(), "not named: 10 of the 15 that are asked for (walk of port 23)");
+    let answered = decisions(&|traffic| horizontal(traffic, 23, 60, 10.0, 45));
+    assert!(answered.iter().any(|what| what.contains("% answered, of at most 40 %")), "{answered:?}");
+    let no_evidence = steps(|traffic| {
+        traffic.contact(1.0, (HOST, 53), (address("10.0.0.9"), 40_000), Protocol::UDP, After::Silence);
+    });
+    assert_eq!(
+        no_evidence[0].what,
+        "no evidence: UDP from a service's port: an answer whose question was not seen"
+    );
 }
 
 #[test]

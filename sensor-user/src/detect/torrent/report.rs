@@ -110,7 +110,14 @@ pub fn decision(suspect: &Suspect, by: Option<Test>, now: Timestamp) -> Step {
         (Some(test), _) => format!("named by the {} test", test.name()),
         (None, barred) => format!("enough evidence, but: {}", barred.unwrap_or("nothing")),
     };
-    Step { time: now, peer: None, what, weight: 0.0, sum: suspect.sums[0].cusum.value() }
+    Step {
+        time: now,
+        kind: AlertKind::Torrent,
+        peer: None,
+        what,
+        weight: 0.0,
+        sum: suspect.sums[0].cusum.value(),
+    }
 }
 
 fn sentence(source: IpAddr, test: Test, view: &View, now: Timestamp) -> String {

@@ -8,6 +8,7 @@ use super::{
     sockets::Sockets,
 };
 use crate::{
+    alert::AlertKind,
     clock::Timestamp,
     detect::{
         cusum::Cusum,
@@ -453,7 +454,7 @@ impl Suspect {
 
 fn step(time: Timestamp, candidate: &Candidate, what: &str, weight: f64, sum: f64) -> Step {
     let peer = Some((candidate.peer, candidate.port, candidate.protocol));
-    Step { time, peer, what: what.to_owned(), weight, sum }
+    Step { time, kind: AlertKind::Torrent, peer, what: what.to_owned(), weight, sum }
 }
 
 fn candidate(contact: &Contact, local_port: u16, port: u16, peer: IpAddr) -> Candidate {

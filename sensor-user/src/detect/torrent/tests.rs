@@ -293,7 +293,7 @@ fn the_trace_ends_in_the_decision_and_adds_up() {
     let mut traffic = Traffic::new(1);
     Swarm::default().play(&mut traffic);
     let mut detectors = Detectors::new(&Settings::default());
-    detectors.trace(HOST);
+    detectors.trace(HOST, Some(AlertKind::Torrent));
     run(&mut detectors, &traffic.finish(), 0);
     let steps = detectors.take_steps();
     let decision = steps.iter().position(|step| step.what.contains("named")).expect("a decision");

@@ -64,20 +64,22 @@ mod tests {
     use crate::{
         alert::AlertState,
         config::Config,
+        detect::literal::{Rule, Side},
         flow::{Drain, Flow, FlowId, FrameCounts, Protocol},
         output::fixture::START,
         pipeline::Pipeline,
     };
 
-    /// The first alert that the detectors find in one of `per_second` openings from one host, of which UDP ones are
-    /// answered every third time.
+    /// The first alert of a kind where a host is `quiet` for so many seconds and then makes `per_second` openings, of
+    /// which UDP ones are answered every third time.
     fn found(
         kind: AlertKind,
-        per_second: u32,
+        (quiet, per_second): (u32, u32),
         target: impl Fn(u32) -> (Ipv4Addr, u16),
         protocol: Protocol,
     ) -> Alert {
-        let mut pipeline = Pipeline::new(&Config::default());
+        let literal = vec![Rule::Count(100), Rule::Variance { side: Side::Under, bound: 9.0, trifectas: 10 }];
+        let mut pipeline = Pipeline::new(&Config { literal, ..Config::default() });
         for second in 0..60_u32 {
             let start = START.plus(Duration::from_secs(second.into()));
             let flow = |number: u32| {
@@ -93,7 +95,9 @@ mod tests {
                 let first_seen = opening.first_seen.plus(Duration::from_millis(40));
                 Flow { id, src_port: dst_port, first_seen, ..*opening }
             };
-            let mut flows: Vec<Flow> = (0..per_second).map(flow).collect();
+            // A quiet host is there from the beginning, so that bursts have a baseline.
+            let openings = if second < quiet { 0 } else { per_second };
+            let mut flows: Vec<Flow> = (0..openings).map(flow).collect();
             if protocol == Protocol::UDP {
                 flows.extend(flows.clone().iter().step_by(3).map(answer));
             }
@@ -128,14 +132,33 @@ mod tests {
     #[test]
     fn a_torrent_alert_has_all_its_numbers() {
         let port = |number: u32| u16::try_from(10_000 + number * 37 % 50_000).unwrap();
-        let alert = found(AlertKind::Torrent, 20, |number| (scattered(number), port(number)), Protocol::UDP);
+        let alert =
+            found(AlertKind::Torrent, (0, 20), |number| (scattered(number), port(number)), Protocol::UDP);
         assert_eq!(names(&alert), all_names(AlertKind::Torrent), "{:#}", alert.finding.evidence);
     }
 
     #[test]
     fn a_scan_alert_has_all_its_numbers() {
-        let alert =
-            found(AlertKind::Scan, 50, |number| (Ipv4Addr::from(0x2d00_0000 + number), 445), Protocol::TCP);
+        let alert = found(
+            AlertKind::Scan,
+            (0, 50),
+            |number| (Ipv4Addr::from(0x2d00_0000 + number), 445),
+            Protocol::TCP,
+        );
         assert_eq!(names(&alert), all_names(AlertKind::Scan), "{:#}", alert.finding.evidence);
+    }
+
+    #[test]
+    fn a_burst_has_all_its_numbers() {
+        let alert = found(AlertKind::Fanout, (40, 50), |number| (scattered(number), 8_883), Protocol::UDP);
+        assert_eq!(names(&alert), all_names(AlertKind::Fanout), "{:#}", alert.finding.evidence);
+    }
+
+    #[test]
+    fn the_literal_rules_have_all_their_numbers() {
+        for kind in [AlertKind::Count, AlertKind::Variance] {
+            let alert = found(kind, (0, 50), |number| (scattered(number), 443), Protocol::UDP);
+            assert_eq!(names(&alert), all_names(kind), "{:#}", alert.finding.evidence);
+        }
     }
 }
