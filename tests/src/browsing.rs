@@ -5,7 +5,7 @@
 //! reads.
 
 use std::{
-    net::{Ipv4Addr, SocketAddrV4},
+    net::{IpAddr, Ipv4Addr, SocketAddrV4},
     time::Duration,
 };
 
@@ -122,20 +122,25 @@ async fn resolve(socket: UdpSocket) {
     }
 }
 
-fn address_of(host: u16) -> Ipv4Addr {
+pub(crate) fn address_of(host: u16) -> Ipv4Addr {
     let [a, b] = OPERATORS[usize::from(host) % OPERATORS.len()];
     let [_, low] = host.to_be_bytes();
-    Ipv4Addr::new(a, b, 3 * low, 10 + low)
+    Ipv4Addr::new(a, b, low.wrapping_mul(3), low.wrapping_add(10))
 }
 
-async fn answer(mut stream: TcpStream) -> Result<()> {
-    let mut request = [0; REQUEST];
-    stream.read_exact(&mut request).await?;
-    let [_, _, c, d] = match stream.local_addr()? {
-        std::net::SocketAddr::V4(own) => own.ip().octets(),
-        std::net::SocketAddr::V6(_) => [0; 4],
+/// Answers whoever asks, in HTTP/1.0; how much depends on the address.
+pub(crate) async fn answer(mut stream: TcpStream) -> Result<()> {
+    let mut request = [0; 4096];
+    // A request fits into one segment.
+    if stream.read(&mut request).await? == 0 {
+        return Ok(());
+    }
+    let [_, _, c, d] = match stream.local_addr()?.ip() {
+        IpAddr::V4(own) => own.octets(),
+        IpAddr::V6(_) => [0, 0, 7, 7],
     };
     let length = ANSWER[0] + usize::from(c) * usize::from(d) * 7 % (ANSWER[1] - ANSWER[0]);
+    stream.write_all(format!("HTTP/1.0 200 OK\r\nContent-Length: {length}\r\n\r\n").as_bytes()).await?;
     stream.write_all(&vec![b'a'; length]).await?;
     stream.shutdown().await.context("shutdown")
 }

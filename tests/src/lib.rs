@@ -16,8 +16,10 @@ pub mod player;
 
 pub mod stage;
 
+pub mod datagram;
 pub mod service;
 
+pub mod benign;
 pub mod browsing;
 pub mod swarm;
 

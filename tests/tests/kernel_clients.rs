@@ -70,7 +70,7 @@ fn every_client_is_named_within_5_s_of_its_tenth_peer_and_nobody_else() -> Resul
     let named = wait_for("alert for everybody", PATIENCE, || {
         let named = named(&sensor.alerts()?)?;
         let missing: Vec<_> = cases.iter().filter(|case| !named.contains_key(&case.address)).collect();
-        ensure!(missing.is_empty(), "nothing of {}", list(missing));
+        ensure!(missing.is_empty(), "nothing of {}", list(&missing));
         Ok(())
     });
     let deeds = witness.testify(is_local)?;
@@ -164,6 +164,6 @@ fn is_local(address: IpAddr) -> bool {
     }
 }
 
-fn list(cases: Vec<&Case>) -> String {
+fn list(cases: &[&Case]) -> String {
     cases.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }

@@ -32,7 +32,7 @@ enum Task {
     Lint,
     /// Everything: set-up, lint, unit tests and, as root, the tests with the real kernel.
     Test(test::Options),
-    /// The comparison of the parsers with many more frames than in a test (as root).
+    /// The comparison of the parsers with many more frames, and the benign load for longer, than in a test (as root).
     Soak(soak::Options),
     /// Fuzzes the parser and the reader of capture files (with a nightly compiler).
     Fuzz(fuzz::Options),

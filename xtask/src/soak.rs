@@ -1,5 +1,5 @@
-//! `cargo xtask soak`: what the tests do with a hundred thousand frames, with as many as one has time for; and `inspect`
-//! against tshark on the captures at hand.
+//! `cargo xtask soak`: what the tests do with a hundred thousand frames and in a minute, with as many and for as long as
+//! one has time for; and `inspect` against tshark on the captures at hand.
 
 use std::path::{self, PathBuf};
 
@@ -13,6 +13,8 @@ use crate::{
 
 /// How many frames each test generates; the name is also known to `tests/tests/kernel_parity`.
 const FRAMES: &str = "SENSOR_PARITY_FRAMES";
+/// How long the benign load lasts; the name is also known to `tests/tests/kernel_benign.rs`.
+const SECONDS: &str = "SENSOR_BENIGN_SECONDS";
 
 /// Where the captures of others are; the name is also known to `tests/src/lib.rs`.
 const CAPTURES: &str = "SENSOR_CAPTURES";
@@ -20,28 +22,37 @@ const CAPTURES: &str = "SENSOR_CAPTURES";
 /// How long to soak, and in what.
 #[derive(Args)]
 pub struct Options {
-    /// Frames that each test of the parser generates.
+    /// Frames that each test of the parser generates; 0 leaves the parser out.
     #[arg(long, default_value_t = 1_000_000)]
     frames: u64,
+    /// Minutes of mixed benign load, in which nobody may be named; 0 leaves it out.
+    #[arg(long, default_value_t = 30)]
+    minutes: u64,
     /// Folder of captures besides the project's own [default: ../shared/captures, if it is there].
     #[arg(long, value_name = "DIR")]
     captures: Option<PathBuf>,
 }
 
-/// Holds the parser in the kernel, the one in user space and independent ones against each other.
+/// Holds the parser in the kernel, the one in user space and independent ones against each other; then watches an
+/// office at work.
 pub fn run(options: &Options) -> Result<()> {
     if !is_root() {
-        bail!(
-            "the parser in the kernel is among those compared, which needs root: run the same command as root"
-        );
+        bail!("this loads an XDP program and makes network namespaces: run the same command as root");
     }
     setup::toolchain()?;
-    // Without it that one comparison says that it is left out.
-    if let Err(error) = setup::tshark() {
-        eprintln!("tshark: {error:#}");
+    if options.frames > 0 {
+        // Without it that one comparison says that it is left out.
+        if let Err(error) = setup::tshark() {
+            eprintln!("tshark: {error:#}");
+        }
+        test("kernel_parity", &[], options)?;
+        test("tshark", &["--include-ignored"], options)?;
     }
-    test("kernel_parity", &[], options)?;
-    test("tshark", &["--include-ignored"], options)
+    if options.minutes > 0 {
+        setup::tests()?;
+        test("kernel_benign", &[], options)?;
+    }
+    Ok(())
 }
 
 /// Runs a test, one claim after the other so that what they print stays apart.
@@ -54,5 +65,6 @@ fn test(name: &str, arguments: &[&str], options: &Options) -> Result<()> {
         let folder = path::absolute(folder).with_context(|| format!("no folder {}", folder.display()))?;
         command.env(CAPTURES, folder);
     }
-    exec(command.env(FRAMES, options.frames.to_string()))
+    command.env(FRAMES, options.frames.to_string()).env(SECONDS, (options.minutes * 60).to_string());
+    exec(&mut command)
 }

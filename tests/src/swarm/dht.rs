@@ -2,28 +2,18 @@
 //! from the address that was asked. Real clients speak uTP on the same port, and so do these.
 
 use std::{
-    io,
-    io::{IoSlice, IoSliceMut},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket as StdSocket},
-    os::fd::AsRawFd,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
 };
 
-use anyhow::{Context, Result};
-use nix::{
-    cmsg_space,
-    sys::socket::{
-        ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg, setsockopt, sockopt,
-    },
-};
-use tokio::{io::Interest, net::UdpSocket};
+use anyhow::Result;
 
 use super::{
     Random, bencode,
     bencode::{Value, compact_one},
     utp,
 };
-use crate::service::detach;
+use crate::{datagram::Anywhere, service::detach};
 
 /// Nodes in an answer, and in a bucket of a routing table, as BEP 5 has it.
 const NODES: usize = 8;
@@ -73,86 +63,15 @@ impl Known {
     }
 }
 
-/// A question and its way back.
-struct Query {
-    text: Vec<u8>,
-    from: SocketAddr,
-    asked: IpAddr,
-}
-
 /// Binds to `port` of every address of a family and serves from then on.
 pub fn serve(any: IpAddr, port: u16, known: Arc<Known>) -> Result<()> {
-    let socket = StdSocket::bind((any, port)).with_context(|| format!("cannot bind to port {port}"))?;
-    match any {
-        IpAddr::V4(_) => setsockopt(&socket, sockopt::Ipv4PacketInfo, &true).context("IP_PKTINFO")?,
-        IpAddr::V6(_) => {
-            setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true).context("IPV6_RECVPKTINFO")?;
-        }
-    }
-    socket.set_nonblocking(true).context("cannot make a socket non-blocking")?;
-    let socket = UdpSocket::from_std(socket).context("cannot hand a socket to the runtime")?;
-    detach(async move {
-        let mut asked = usize::from(port);
-        loop {
-            let Ok(query) = socket.async_io(Interest::READABLE, || receive(&socket)).await else { continue };
-            asked += 1;
-            let utp = || utp::answer(&query.text).map(Vec::from);
-            let own = identity((query.asked, port).into());
-            if let Some(text) = answer(&query.text, &own, &known, asked).or_else(utp) {
-                // A full socket loses the answer, as UDP does.
-                let _ = socket.async_io(Interest::WRITABLE, || send(&socket, &query, &text)).await;
-            }
-        }
-    });
-    Ok(())
-}
-
-fn receive(socket: &UdpSocket) -> io::Result<Query> {
-    let mut buffer = [0; 2048];
-    let mut slices = [IoSliceMut::new(&mut buffer)];
-    let mut control = cmsg_space!(libc::in6_pktinfo);
-    let flags = MsgFlags::empty();
-    let message = recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut slices, Some(&mut control), flags)?;
-    let asked = message.cmsgs()?.find_map(|control| match control {
-        ControlMessageOwned::Ipv4PacketInfo(info) => {
-            Some(Ipv4Addr::from_bits(u32::from_be(info.ipi_addr.s_addr)).into())
-        }
-        ControlMessageOwned::Ipv6PacketInfo(info) => Some(Ipv6Addr::from(info.ipi6_addr.s6_addr).into()),
-        _ => None,
-    });
-    let (length, from) = (message.bytes, message.address.as_ref().and_then(socket_address));
-    match (from, asked) {
-        (Some(from), Some(asked)) => Ok(Query { text: buffer[..length].to_vec(), from, asked }),
-        _ => Err(io::Error::other("a datagram without addresses")),
-    }
-}
-
-fn socket_address(address: &SockaddrStorage) -> Option<SocketAddr> {
-    let v4 = address.as_sockaddr_in().map(|address| SocketAddr::V4((*address).into()));
-    v4.or_else(|| address.as_sockaddr_in6().map(|address| SocketAddr::V6((*address).into())))
-}
-
-/// Sends `text` from the address that was asked; the route decides on the interface.
-fn send(socket: &UdpSocket, query: &Query, text: &[u8]) -> io::Result<()> {
-    let to = SockaddrStorage::from(query.from);
-    let send = |control: ControlMessage<'_>| {
-        sendmsg(socket.as_raw_fd(), &[IoSlice::new(text)], &[control], MsgFlags::empty(), Some(&to))
-    };
-    match query.asked {
-        IpAddr::V4(asked) => {
-            let from = libc::in_addr { s_addr: asked.to_bits().to_be() };
-            let info = libc::in_pktinfo {
-                ipi_ifindex: 0,
-                ipi_spec_dst: from,
-                ipi_addr: libc::in_addr { s_addr: 0 },
-            };
-            send(ControlMessage::Ipv4PacketInfo(&info))?;
-        }
-        IpAddr::V6(asked) => {
-            let from = libc::in6_addr { s6_addr: asked.octets() };
-            send(ControlMessage::Ipv6PacketInfo(&libc::in6_pktinfo { ipi6_addr: from, ipi6_ifindex: 0 }))?;
-        }
-    }
+    let socket = Anywhere::bind(any, port)?;
+    let mut asked = usize::from(port);
+    detach(socket.serve(move |query| {
+        asked += 1;
+        let own = identity((query.asked, port).into());
+        answer(&query.text, &own, &known, asked).or_else(|| utp::answer(&query.text).map(Vec::from))
+    }));
     Ok(())
 }
 
@@ -213,6 +132,8 @@ fn common_bits(a: &Id, b: &Id) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     #[test]
