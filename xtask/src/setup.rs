@@ -14,13 +14,14 @@ use anyhow::{Context, Result, bail};
 use crate::exec::{cargo, exec, has, is_root, output, path, tools};
 
 /// Programs that the tests with the real kernel and the demo run, with their Debian packages.
-const PROGRAMS: [(&str, &str); 8] = [
+const PROGRAMS: [(&str, &str); 9] = [
     ("ip", "iproute2"),
     ("tc", "iproute2"),
     ("ethtool", "ethtool"),
     ("setpriv", "util-linux"),
     ("aria2c", "aria2"),
     ("tcpdump", "tcpdump"),
+    ("slowhttptest", "slowhttptest"),
     ("chromium", "chromium"),
     ("chromedriver", "chromium-driver"),
 ];
