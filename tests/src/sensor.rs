@@ -54,23 +54,39 @@ impl<'a> Sensor<'a> {
     pub fn start(namespace: &'a Namespace, arguments: &[&str]) -> Result<Self> {
         let directory = tempfile::tempdir().context("cannot make a temporary directory")?;
         let log = File::create(directory.path().join("log")).context("cannot make a log file")?;
-        Self::launch(namespace, arguments, directory, Stdio::null(), log.into())
+        Self::launch(namespace, Command::new(binary()?), arguments, directory, Stdio::null(), log.into())
+    }
+
+    /// The same, for a sensor that may open so many files only.
+    pub fn start_with_files(namespace: &'a Namespace, files: usize, arguments: &[&str]) -> Result<Self> {
+        let directory = tempfile::tempdir().context("cannot make a temporary directory")?;
+        let log = File::create(directory.path().join("log")).context("cannot make a log file")?;
+        let mut command = Command::new("prlimit");
+        command.arg(format!("--nofile={files}:{files}")).arg(binary()?);
+        Self::launch(namespace, command, arguments, directory, Stdio::null(), log.into())
     }
 
     /// The same on this terminal, which gets what it shows and what it says.
     pub fn show(namespace: &'a Namespace, arguments: &[&str]) -> Result<Self> {
         let directory = tempfile::tempdir().context("cannot make a temporary directory")?;
-        Self::launch(namespace, arguments, directory, Stdio::inherit(), Stdio::inherit())
+        Self::launch(
+            namespace,
+            Command::new(binary()?),
+            arguments,
+            directory,
+            Stdio::inherit(),
+            Stdio::inherit(),
+        )
     }
 
     fn launch(
         namespace: &'a Namespace,
+        mut command: Command,
         arguments: &[&str],
         directory: TempDir,
         out: Stdio,
         log: Stdio,
     ) -> Result<Self> {
-        let mut command = Command::new(binary()?);
         command.arg("run").args(arguments).arg("--alert-log").arg(directory.path().join("alerts"));
         command.stdin(Stdio::null()).stdout(out).stderr(log);
         let process = namespace.spawn(&mut command)?;
@@ -94,6 +110,12 @@ impl<'a> Sensor<'a> {
     #[must_use]
     pub fn id(&self) -> u32 {
         self.process.id()
+    }
+
+    /// Allows it to open so many files from now on; none where it has as many already.
+    pub fn allow_files(&self, files: usize) -> Result<()> {
+        let id = self.process.id();
+        self.namespace.run(&format!("prlimit --pid {id} --nofile={files}:")).map(drop)
     }
 
     /// Whether it has ended by itself.

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 use crate::exec::{cargo, exec, has, is_root, output, path, tools};
 
 /// Programs that the tests with the real kernel and the demo run, with their Debian packages.
-const PROGRAMS: [(&str, &str); 13] = [
+const PROGRAMS: [(&str, &str); 14] = [
     ("ip", "iproute2"),
     ("tc", "iproute2"),
     ("ethtool", "ethtool"),
@@ -26,6 +26,7 @@ const PROGRAMS: [(&str, &str); 13] = [
     ("unbound-host", "unbound-host"),
     ("fping", "fping"),
     ("tcpdump", "tcpdump"),
+    ("slowhttptest", "slowhttptest"),
     ("chromium", "chromium"),
     ("chromedriver", "chromium-driver"),
 ];

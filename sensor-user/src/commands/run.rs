@@ -17,6 +17,7 @@ use crate::{
         http::{Limits, Routes, Server},
         live_table::{LiveView, LogPane},
         notify::{self, Notifier},
+        process::ProcessStatus,
         publish,
         snapshot::{Build, SnapshotBuilder},
     },
@@ -53,7 +54,9 @@ pub fn run(config: &Config, log: LogPane) -> anyhow::Result<()> {
     let stalled_after = config.drain.saturating_mul(STALLED_PERIODS);
     let alert_log =
         config.alert_log.as_deref().map(|path| AlertLog::open(path, Patience::default())).transpose()?;
-    let server = Server::start(config.listen, Routes::new(reader.clone(), stalled_after), Limits::default())?;
+    let files = ProcessStatus::read().ok().and_then(|process| process.max_fds);
+    let limits = Limits::default().within(files);
+    let server = Server::start(config.listen, Routes::new(reader.clone(), stalled_after), limits)?;
     let page = format!("http://{}/", server.address());
     let notifier = Notifier::start(&config.notify, &page, notify::Patience::default())?;
     let live = Live::open(config)?;

@@ -13,6 +13,7 @@
 //! place of the one that has been waiting longest (for a request to come, or for the client to read): so
 //! clients that open connections to hold them cannot keep out a scraper that knows what it wants.
 
+mod back_off;
 mod connection;
 mod events;
 mod routes;
@@ -23,9 +24,10 @@ use std::{
     io,
     net::{SocketAddr, TcpListener},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+use nix::sys::socket::{self, Backlog, sockopt::SndBuf};
 use tokio::{net::TcpStream, sync::watch};
 use tracing::{debug, warn};
 
@@ -33,6 +35,7 @@ pub use routes::Routes;
 pub use status::{HttpStatus, Path};
 
 use self::{
+    back_off::BackOff,
     slots::{Admission, Slots},
     status::Cut,
 };
@@ -55,8 +58,10 @@ pub struct Limits {
     pub idle_deadline: Duration,
     /// For the client to take a response.
     pub write_deadline: Duration,
-    /// How long a client that does not read keeps its connection while others want one.
+    /// How long a client that does not read on keeps its connection while others want one.
     pub stall_grace: Duration,
+    /// Bytes of a response that the kernel holds for a client.
+    pub send_buffer: usize,
     /// Bytes of a request's head; hyper allows no less than 8192.
     pub head_bytes: usize,
     /// Header fields of a request.
@@ -66,16 +71,38 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections: 64,
-            connections_per_address: 16,
+            connections: 128,
+            connections_per_address: 64,
             streams: 12,
             requests_per_connection: 100,
             header_deadline: Duration::from_secs(5),
             idle_deadline: Duration::from_mins(1),
             write_deadline: Duration::from_secs(10),
-            stall_grace: Duration::from_millis(50),
+            stall_grace: Duration::from_millis(10),
+            send_buffer: 1 << 16,
             head_bytes: 8192,
             header_fields: 64,
+        }
+    }
+}
+
+impl Limits {
+    /// Of the files that a process may open, the share that connections may take.
+    const SHARE: u64 = 4;
+    /// So that there is room for a scraper and a page.
+    const LEAST: usize = 4;
+
+    /// These limits where the process may open at most `files` at a time: the rest is for the sensor itself.
+    #[must_use]
+    pub fn within(self, files: Option<u64>) -> Self {
+        let share =
+            files.map_or(usize::MAX, |files| usize::try_from(files / Self::SHARE).unwrap_or(usize::MAX));
+        let connections = self.connections.min(share.max(Self::LEAST));
+        Self {
+            connections,
+            connections_per_address: self.connections_per_address.min(connections),
+            streams: self.streams.min(connections / 2),
+            ..self
         }
     }
 }
@@ -144,6 +171,7 @@ impl Server {
         let listening = |source| HttpError::listening(address, source);
         let listener = TcpListener::bind(address).map_err(listening)?;
         listener.set_nonblocking(true).map_err(listening)?;
+        prepare(&listener, limits).map_err(|error| listening(error.into()))?;
         let address = listener.local_addr().map_err(listening)?;
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(HttpError::Thread)?;
@@ -168,6 +196,15 @@ impl Server {
     }
 }
 
+/// What the standard library does not set, for `listener` and for what it accepts.
+fn prepare(listener: &TcpListener, limits: Limits) -> nix::Result<()> {
+    // The default queue is so short that a thousand clients at once would make the kernel drop a scraper's first
+    // packet, which costs it a second or more.
+    socket::listen(listener, Backlog::MAXCONN)?;
+    // Without this the kernel takes up to 4 MiB for each client that does not read, and the time to copy them.
+    socket::setsockopt(listener, SndBuf, &limits.send_buffer)
+}
+
 /// Accepts until told to stop, then waits for connections to end.
 async fn serve(listener: TcpListener, routes: Routes, limits: Limits, mut stop: watch::Receiver<bool>) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
@@ -184,8 +221,10 @@ async fn serve(listener: TcpListener, routes: Routes, limits: Limits, mut stop: 
         };
         match accepted {
             Ok((stream, peer)) => {
-                back_off = BackOff::default();
+                back_off.reset();
                 admit(stream, peer, &routes, &slots, &stop);
+                // It may be asked and answered before another wants its place.
+                tokio::task::yield_now().await;
             }
             Err(error) if is_of_one_connection(&error) => {
                 debug!(%error, "a connection ended before it began");
@@ -194,7 +233,7 @@ async fn serve(listener: TcpListener, routes: Routes, limits: Limits, mut stop: 
                 routes.counters().cut(Cut::AcceptFailed);
                 // Most likely out of file descriptors: one is freed at once.
                 slots.displace_one();
-                back_off.wait(&error).await;
+                tokio::time::sleep(back_off.after(&error, Instant::now())).await;
             }
         }
     }
@@ -229,26 +268,6 @@ fn admit(
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
-}
-
-/// Waits longer from one failure to the next, and does not fill the log.
-#[derive(Debug, Default)]
-struct BackOff {
-    failures: u32,
-}
-
-impl BackOff {
-    const FIRST: Duration = Duration::from_millis(20);
-    const LONGEST: Duration = Duration::from_secs(1);
-
-    async fn wait(&mut self, error: &io::Error) {
-        if self.failures == 0 {
-            warn!(%error, "cannot accept HTTP connections; trying again");
-        }
-        let wait = Self::FIRST.saturating_mul(1 << self.failures.min(10)).min(Self::LONGEST);
-        self.failures += 1;
-        tokio::time::sleep(wait).await;
-    }
 }
 
 #[cfg(test)]

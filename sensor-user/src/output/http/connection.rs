@@ -19,6 +19,7 @@ use std::{
 
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
+use nix::sys::socket::{setsockopt, sockopt::Linger};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
     net::TcpStream,
@@ -142,6 +143,9 @@ where
         }
         timer.as_mut().reset(deadline);
         ready!(timer.as_mut().poll(context));
+        if phase == Phase::Response {
+            slot.cut();
+        }
         Poll::Ready(End::Overdue(phase))
     })
     .await
@@ -151,6 +155,18 @@ where
 struct Watched {
     stream: TcpStream,
     slot: Arc<Slot>,
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if self.slot.is_cut() {
+            // Else the kernel would go on for minutes offering what is unsent to a client that does not read.
+            let at_once = libc::linger { l_onoff: 1, l_linger: 0 };
+            if let Err(error) = setsockopt(&self.stream, Linger, &at_once) {
+                debug!(%error, "an HTTP connection ends slowly");
+            }
+        }
+    }
 }
 
 impl AsyncRead for Watched {
@@ -174,7 +190,9 @@ impl AsyncWrite for Watched {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let written = ready!(Pin::new(&mut self.stream).poll_write(context, bytes))?;
+        self.slot.progressed();
+        Poll::Ready(Ok(written))
     }
 
     fn poll_write_vectored(
@@ -182,7 +200,9 @@ impl AsyncWrite for Watched {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(context, slices))?;
+        self.slot.progressed();
+        Poll::Ready(Ok(written))
     }
 
     fn is_write_vectored(&self) -> bool {

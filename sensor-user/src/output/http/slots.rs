@@ -3,7 +3,10 @@
 use std::{
     collections::HashMap,
     net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use tokio::{sync::Notify, time::Instant};
@@ -26,7 +29,10 @@ struct Entry {
     address: IpAddr,
     phase: Phase,
     since: Instant,
+    /// When it last got on, which within a response is more often.
+    moved: Instant,
     give_way: Arc<Notify>,
+    cut: Arc<AtomicBool>,
 }
 
 /// The connections there are.
@@ -85,10 +91,18 @@ impl Slots {
         let id = table.next;
         table.next += 1;
         let give_way = Arc::new(Notify::new());
-        let entry =
-            Entry { address, phase: Phase::Head, since: Instant::now(), give_way: Arc::clone(&give_way) };
+        let since = Instant::now();
+        let cut = Arc::new(AtomicBool::new(false));
+        let entry = Entry {
+            address,
+            phase: Phase::Head,
+            since,
+            moved: since,
+            give_way: Arc::clone(&give_way),
+            cut: Arc::clone(&cut),
+        };
         table.entries.insert(id, entry);
-        let slot = Slot { slots: Arc::clone(self), id, give_way };
+        let slot = Slot { slots: Arc::clone(self), id, give_way, cut };
         Admission::Granted { slot, displaced }
     }
 
@@ -118,15 +132,17 @@ impl Table {
         let now = Instant::now();
         let may_go = |entry: &Entry| match entry.phase {
             Phase::Head | Phase::Idle => true,
-            Phase::Response => now.duration_since(entry.since) >= limits.stall_grace,
+            Phase::Response => now.duration_since(entry.moved) >= limits.stall_grace,
         };
         let longest = self
             .entries
             .iter()
             .filter(|(_, entry)| among(entry) && may_go(entry))
-            .min_by_key(|(id, entry)| (entry.since, **id))
+            .min_by_key(|(id, entry)| (entry.moved, **id))
             .map(|(id, _)| *id);
         let Some(entry) = longest.and_then(|id| self.entries.remove(&id)) else { return false };
+        // What is written whole may still reach its client.
+        entry.cut.store(entry.phase == Phase::Response, Ordering::Relaxed);
         entry.give_way.notify_one();
         true
     }
@@ -138,6 +154,7 @@ pub(super) struct Slot {
     slots: Arc<Slots>,
     id: u64,
     give_way: Arc<Notify>,
+    cut: Arc<AtomicBool>,
 }
 
 impl Slot {
@@ -156,6 +173,13 @@ impl Slot {
         self.step(|phase| phase != Phase::Response, Phase::Response);
     }
 
+    /// The client took some of a response.
+    pub(super) fn progressed(&self) {
+        if let Some(entry) = self.slots.table().entries.get_mut(&self.id) {
+            entry.moved = Instant::now();
+        }
+    }
+
     /// Everything written so far was handed to the kernel.
     pub(super) fn flushed(&self) {
         self.step(|phase| phase == Phase::Response, Phase::Idle);
@@ -172,6 +196,7 @@ impl Slot {
         {
             entry.phase = to;
             entry.since = Instant::now();
+            entry.moved = entry.since;
         }
     }
 
@@ -186,6 +211,16 @@ impl Slot {
             Phase::Response => limits.write_deadline,
         };
         Some((entry.phase, entry.since + allowed))
+    }
+
+    /// The connection is to end at once, whatever its client still has to get.
+    pub(super) fn cut(&self) {
+        self.cut.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it is.
+    pub(super) fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::Relaxed)
     }
 
     /// Waits until another connection needs the place.

@@ -326,6 +326,18 @@ fn one_address_cannot_take_all_connections() {
 }
 
 #[test]
+fn connections_take_a_quarter_of_the_files_that_may_be_opened_at_most() {
+    let limits = |files| {
+        let limits = Limits::default().within(files);
+        (limits.connections, limits.connections_per_address, limits.streams)
+    };
+    assert_eq!(limits(None), (128, 64, 12));
+    assert_eq!(limits(Some(1024)), (128, 64, 12));
+    assert_eq!(limits(Some(64)), (16, 16, 8));
+    assert_eq!(limits(Some(8)), (4, 4, 2));
+}
+
+#[test]
 fn clients_that_only_hold_connections_do_not_keep_out_a_scraper() {
     let limits = Limits { connections: 8, ..Limits::default() };
     let running = start(snapshot(), limits);
