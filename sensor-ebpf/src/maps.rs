@@ -8,10 +8,10 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap},
 };
 use sensor_common::{
-    control::{Control, CpuState, GENERATIONS, Inspection},
+    control::{Control, CpuState, FrameTotals, GENERATIONS, Inspection},
     fragment::{self, FirstFragment, FragmentKey},
     parse::Decapsulate,
-    table::{BucketV4, BucketV6, Counters, OverflowKey},
+    table::{AddressWords, Bucket, BucketV4, BucketV6, Counters, OverflowKey},
 };
 
 /// `BPF_F_MMAPABLE` of linux/bpf.h: the agent reads and clears these maps as memory.
@@ -22,13 +22,13 @@ static CONTROL: Array<Control> = Array::with_max_entries(1, MAPPED);
 #[map]
 static CPU_STATE: Array<CpuState> = Array::with_max_entries(1, MAPPED);
 #[map]
-pub static FLOWS_V4: Array<BucketV4> = Array::with_max_entries(1, MAPPED);
+static FLOWS_V4: Array<BucketV4> = Array::with_max_entries(1, MAPPED);
 #[map]
-pub static FLOWS_V6: Array<BucketV6> = Array::with_max_entries(1, MAPPED);
+static FLOWS_V6: Array<BucketV6> = Array::with_max_entries(1, MAPPED);
 #[map]
-pub static USED_V4: Array<u64> = Array::with_max_entries(1, MAPPED);
+static USED_V4: Array<u64> = Array::with_max_entries(1, MAPPED);
 #[map]
-pub static USED_V6: Array<u64> = Array::with_max_entries(1, MAPPED);
+static USED_V6: Array<u64> = Array::with_max_entries(1, MAPPED);
 #[map]
 static OVERFLOW_0: HashMap<OverflowKey, Counters> = HashMap::with_max_entries(1, 0);
 #[map]
@@ -75,18 +75,64 @@ pub fn decapsulate() -> Decapsulate {
 }
 
 #[inline(always)]
-pub fn bucket_bits_v4() -> u32 {
-    constant(&BUCKET_BITS_V4)
-}
-
-#[inline(always)]
-pub fn bucket_bits_v6() -> u32 {
-    constant(&BUCKET_BITS_V6)
-}
-
-#[inline(always)]
 pub fn hash_secret(word: usize) -> u64 {
     constant(&HASH_SECRET[word])
+}
+
+/// An address family, and the maps of its part of the flow table.
+pub trait Family: AddressWords {
+    /// The buckets.
+    fn flows() -> &'static Array<Bucket<Self>>;
+    /// The bitmap of those in use.
+    fn used() -> &'static Array<u64>;
+    /// Logarithm of the buckets per CPU and generation.
+    fn bucket_bits() -> u32;
+    /// Where new entries are counted.
+    fn inserted(totals: &mut FrameTotals) -> &mut u64;
+}
+
+impl Family for u64 {
+    #[inline(always)]
+    fn flows() -> &'static Array<BucketV4> {
+        &FLOWS_V4
+    }
+
+    #[inline(always)]
+    fn used() -> &'static Array<u64> {
+        &USED_V4
+    }
+
+    #[inline(always)]
+    fn bucket_bits() -> u32 {
+        constant(&BUCKET_BITS_V4)
+    }
+
+    #[inline(always)]
+    fn inserted(totals: &mut FrameTotals) -> &mut u64 {
+        &mut totals.inserted_v4
+    }
+}
+
+impl Family for [u64; 4] {
+    #[inline(always)]
+    fn flows() -> &'static Array<BucketV6> {
+        &FLOWS_V6
+    }
+
+    #[inline(always)]
+    fn used() -> &'static Array<u64> {
+        &USED_V6
+    }
+
+    #[inline(always)]
+    fn bucket_bits() -> u32 {
+        constant(&BUCKET_BITS_V6)
+    }
+
+    #[inline(always)]
+    fn inserted(totals: &mut FrameTotals) -> &mut u64 {
+        &mut totals.inserted_v6
+    }
 }
 
 /// The CPU this runs on, as index of everything that is per CPU.
@@ -118,6 +164,14 @@ pub fn cpu_state(cpu: u32) -> Option<&'static mut CpuState> {
     // SAFETY: programs run with preemption by other programs on this CPU excluded (softirq), and no
     // other CPU uses this element, so the reference is the only one.
     Some(unsafe { &mut *state })
+}
+
+/// `value` unchanged, of which the verifier knows no more than its 64 bits. Where it knows a constant, such as a mark,
+/// it verifies all that follows once for each.
+#[inline(always)]
+pub fn forget(value: u64, totals: &FrameTotals) -> u64 {
+    // 0, as so many frames are never seen.
+    value.wrapping_add(totals.seen >> 63)
 }
 
 /// The overflow of a generation.

@@ -13,8 +13,8 @@ use sensor_common::{
     control::{CONTROL, CPU_STATE, Control, CpuState, FrameTotals, GENERATIONS},
     packet::FlowKey,
     table::{
-        BUCKETS_PER_WORD, BucketV4, BucketV6, Counters, FLOWS_V4, FLOWS_V6, OVERFLOW, OverflowKey, SLOTS,
-        Slot, USED_V4, USED_V6,
+        AddressWords, BUCKETS_PER_WORD, Bucket, BucketV4, BucketV6, Counters, FLOWS_V4, FLOWS_V6, OVERFLOW,
+        OverflowKey, SLOTS, USED_V4, USED_V6,
     },
 };
 
@@ -131,19 +131,17 @@ pub struct Entry {
 }
 
 /// One address family: its buckets and the bitmap of those in use.
-struct Family<B> {
-    buckets: MappedArray<B>,
+struct Family<A: AddressWords> {
+    buckets: MappedArray<Bucket<A>>,
     used: MappedArray<u64>,
     bits: u32,
 }
 
-impl<B: Shared + Default> Family<B> {
-    fn drain<S: Slot>(
-        &mut self,
-        part: usize,
-        slots: impl Fn(&B) -> &[S; SLOTS],
-        mut each: impl FnMut(Entry),
-    ) {
+impl<A: AddressWords> Family<A>
+where
+    Bucket<A>: Shared,
+{
+    fn drain(&mut self, part: usize, mut each: impl FnMut(Entry)) {
         let buckets = 1usize << self.bits;
         let words = buckets / BUCKETS_PER_WORD as usize;
         let part_buckets = self.buckets.quiescent(part * buckets..(part + 1) * buckets);
@@ -155,10 +153,10 @@ impl<B: Shared + Default> Family<B> {
             while bits != 0 {
                 let bucket = &mut group[bits.trailing_zeros() as usize];
                 bits &= bits - 1;
-                for slot in slots(bucket).iter().filter(|slot| !slot.is_free()) {
+                for slot in bucket.0.iter().filter(|slot| !slot.is_free()) {
                     each(Entry { key: slot.flow_key(), counters: slot.counters() });
                 }
-                *bucket = B::default();
+                *bucket = Bucket::default();
             }
         }
     }
@@ -169,8 +167,8 @@ pub struct FlowTable {
     size: TableSize,
     control: MappedArray<Control>,
     cpu_state: MappedArray<CpuState>,
-    v4: Family<BucketV4>,
-    v6: Family<BucketV6>,
+    v4: Family<u64>,
+    v6: Family<[u64; 4]>,
     overflow: [HashMap<MapData, [u8; size_of::<OverflowKey>()], [u8; size_of::<Counters>()]>; GENERATIONS],
     /// The totals of each CPU as of the last drain of each generation.
     drained: [Vec<FrameTotals>; GENERATIONS],
@@ -250,8 +248,8 @@ impl FlowTable {
         for cpu in 0..self.size.cpus as usize {
             let part = cpu * GENERATIONS + generation;
             debug_assert!(part < self.size.parts());
-            self.v4.drain(part, |bucket| &bucket.0, &mut each);
-            self.v6.drain(part, |bucket| &bucket.0, &mut each);
+            self.v4.drain(part, &mut each);
+            self.v6.drain(part, &mut each);
         }
         let mut new = FrameTotals::default();
         for (cpu, drained) in self.drained[generation].iter_mut().enumerate() {
