@@ -71,10 +71,10 @@ pub fn find_then<F: Frame>(
     decapsulate: Decapsulate,
     then: impl FnOnce(&mut Found),
 ) -> Found {
-    let plain = if link == Link::Ethernet { plain(frame, decapsulate) } else { Plain::Unknown };
+    let plain = if link == Link::Ethernet { plain(frame, || decapsulate) } else { Plain::Unknown };
     let plain = match plain {
         Plain::V4(segment) => Some(Found::segment_v4(segment)),
-        Plain::V6(offset) => plain_v6(frame, decapsulate, offset).map(Found::segment_v6),
+        Plain::V6(offset) => plain_v6(frame, || decapsulate, offset).map(Found::segment_v6),
         Plain::Foreign => Some(Found::nothing(Ignored::NotIp)),
         Plain::Unknown => None,
     };

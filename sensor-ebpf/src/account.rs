@@ -53,24 +53,26 @@ impl Outcome {
 #[derive(Clone, Copy)]
 pub struct Part {
     cpu: u32,
-    epoch: u32,
+    epoch: u64,
 }
 
 impl Part {
-    /// Of the frame at hand. Asked once a frame, as the generation may change at any time.
+    /// Of the frame at hand, with the state of its CPU; the map has one for every possible CPU.
     #[inline(always)]
-    pub fn now() -> Self {
-        Self::at(maps::epoch())
+    pub fn now() -> Option<(Self, &'static mut CpuState)> {
+        let cpu = maps::cpu();
+        let state = maps::cpu_state(cpu)?;
+        Some((Self { cpu, epoch: maps::epoch(state) }, state))
     }
 
     /// Of a frame that came in this epoch.
     #[inline(always)]
-    pub fn at(epoch: u32) -> Self {
+    pub fn at(epoch: u64) -> Self {
         Self { cpu: maps::cpu(), epoch }
     }
 
     #[inline(always)]
-    pub const fn epoch(self) -> u32 {
+    pub const fn epoch(self) -> u64 {
         self.epoch
     }
 
@@ -84,12 +86,13 @@ impl Part {
         maps::generation_of(self.epoch)
     }
 
+    /// The first bucket of this part.
     #[inline(always)]
-    const fn index(self) -> u32 {
-        self.cpu * 2 + self.generation()
+    pub fn first_bucket<A: Family>(self) -> u32 {
+        (self.cpu * 2 + self.generation()) * A::buckets()
     }
 
-    /// The state of this CPU; the map has an element for every possible one.
+    /// The state of this CPU.
     #[inline(always)]
     pub fn state(self) -> Option<&'static mut CpuState> {
         maps::cpu_state(self.cpu)
@@ -98,7 +101,13 @@ impl Part {
     /// The counters of this part.
     #[inline(always)]
     pub fn totals(self) -> Option<&'static mut FrameTotals> {
-        Some(&mut self.state()?.totals[self.generation() as usize])
+        Some(self.totals_of(self.state()?))
+    }
+
+    /// The counters of this part in the state of its CPU.
+    #[inline(always)]
+    pub const fn totals_of(self, state: &mut CpuState) -> &mut FrameTotals {
+        &mut state.totals[self.generation() as usize]
     }
 }
 
@@ -130,7 +139,7 @@ pub fn segment<A: Family>(
 
 /// Counts what a walk found; the [`Outcome`] is a word. Not inlined, so that its stack is not that of the walk too.
 #[inline(never)]
-pub fn found(found: &Found, wire_len: usize, epoch: u32) -> u32 {
+pub fn found(found: &Found, wire_len: usize, epoch: u64) -> u32 {
     let part = Part::at(epoch);
     let Some(totals) = part.totals() else { return Outcome::Lost(Lost::Internal).to_word() };
     let ignored = found.ignored();
@@ -183,7 +192,7 @@ fn count<A: Family>(
     part: Part,
     totals: &mut FrameTotals,
 ) -> Result<(), Lost> {
-    let home = Home::of(key.hash(maps::hash_secret), (1 << A::bucket_bits()) - 1);
+    let home = Home::of(key.hash(maps::hash_secret), A::buckets() - 1);
     match table(key, increment, home, part, totals)? {
         Placed::Known | Placed::Inserted => Ok(()),
         Placed::Full => elsewhere::count(key, increment, home, part),
@@ -211,7 +220,7 @@ pub fn table<A: Family>(
 /// A bucket of this part.
 #[inline(always)]
 pub fn bucket<A: Family>(part: Part, index: u32) -> Option<&'static mut Bucket<A>> {
-    let bucket = A::flows().get_ptr_mut((part.index() << A::bucket_bits()) | index)?;
+    let bucket = A::flows().get_ptr_mut(part.first_bucket::<A>() + index)?;
     // SAFETY: the element belongs to this CPU, whose programs do not interrupt each other, and to the
     // active generation, which the agent does not touch; the caller has one bucket at a time.
     Some(unsafe { &mut *bucket })
@@ -219,11 +228,10 @@ pub fn bucket<A: Family>(part: Part, index: u32) -> Option<&'static mut Bucket<A
 
 /// Tells the drain that a bucket is in use.
 #[inline(always)]
-fn mark_used<A: Family>(part: Part, bucket: u32) -> Result<(), Lost> {
-    let words_bits = A::bucket_bits() - BUCKETS_PER_WORD.ilog2();
-    let index = (part.index() << words_bits) | (bucket / BUCKETS_PER_WORD);
-    let word = A::used().get_ptr_mut(index).ok_or(Lost::Internal)?;
-    // SAFETY: as for the bucket; words are not shared between parts.
+fn mark_used<A: Family>(part: Part, index: u32) -> Result<(), Lost> {
+    let bucket = part.first_bucket::<A>() + index;
+    let word = A::used().get_ptr_mut(bucket / BUCKETS_PER_WORD).ok_or(Lost::Internal)?;
+    // SAFETY: as for the bucket; a part begins with a word.
     unsafe { *word |= 1 << (bucket % BUCKETS_PER_WORD) };
     Ok(())
 }

@@ -39,12 +39,12 @@ const FULL: u32 = 1 << 9;
 
 /// Tries the bucket after the home bucket.
 #[inline(never)]
-fn neighbour<A: Family>(key: &Key<A>, amount: u64, origin: u32, place: u64, epoch: u32) -> u32 {
+fn neighbour<A: Family>(key: &Key<A>, amount: u64, origin: u32, place: u64, epoch: u64) -> u32 {
     let part = Part::at(epoch);
     let Some(totals) = part.totals() else { return Lost::Internal as u32 };
     let (increment, place) = (increment(amount, origin, totals), maps::forget(place, totals));
     let home = Home { bucket: place as u32, slot: (place >> 32) as usize };
-    let next = home.next((1 << A::bucket_bits()) - 1);
+    let next = home.next(A::buckets() - 1);
     match table(key, increment, next, part, totals) {
         Ok(Placed::Known | Placed::Inserted) => COUNTED,
         // A table full of strangers costs this much: the flow is not in the overflow, and cannot come there.
@@ -67,7 +67,7 @@ fn increment(amount: u64, origin: u32, totals: &FrameTotals) -> Increment {
 
 /// Counts in the overflow.
 #[inline(never)]
-fn overflow<A: Family>(key: &Key<A>, amount: u64, origin: u32, home: u32, epoch: u32) -> u32 {
+fn overflow<A: Family>(key: &Key<A>, amount: u64, origin: u32, home: u32, epoch: u64) -> u32 {
     let part = Part::at(epoch);
     let Some(totals) = part.totals() else { return Lost::Internal as u32 };
     let increment = increment(amount, origin, totals);

@@ -56,12 +56,12 @@ fn run<F: Received>(ctx: &XdpContext) -> u32 {
 /// and stacks of its own.
 #[inline(always)]
 fn count<F: Received>(ctx: *mut xdp_md) -> Outcome {
-    let part = Part::now();
-    let Some(totals) = part.totals() else { return Outcome::Lost(Lost::Internal) };
+    let Some((part, state)) = Part::now() else { return Outcome::Lost(Lost::Internal) };
+    let totals = part.totals_of(state);
     totals.seen += 1;
     // After the lookups: the pointers into it would have to be kept on the stack across them.
     let frame = F::of(ctx);
-    let word = match plain(&frame, maps::decapsulate()) {
+    let word = match plain(&frame, maps::decapsulate) {
         Plain::V4(segment) => return account::segment(&segment, frame.wire_len(), part, totals),
         Plain::Foreign => return account::ignore(Ignored::NotIp, totals),
         Plain::V6(offset) => v6::<F>(ctx, offset, part.epoch()),
@@ -75,11 +75,11 @@ const NOT_PLAIN: u32 = u32::MAX;
 
 /// Counts a plain frame of IPv6.
 #[inline(never)]
-fn v6<F: Received>(ctx: *mut xdp_md, offset: usize, epoch: u32) -> u32 {
+fn v6<F: Received>(ctx: *mut xdp_md, offset: usize, epoch: u64) -> u32 {
     let part = Part::at(epoch);
     let Some(totals) = part.totals() else { return Outcome::Lost(Lost::Internal).to_word() };
     let frame = F::of(ctx);
-    match plain_v6(&frame, maps::decapsulate(), offset) {
+    match plain_v6(&frame, maps::decapsulate, offset) {
         Some(segment) => account::segment(&segment, frame.wire_len(), part, totals).to_word(),
         None => NOT_PLAIN,
     }
@@ -87,7 +87,7 @@ fn v6<F: Received>(ctx: *mut xdp_md, offset: usize, epoch: u32) -> u32 {
 
 /// Counts a frame that must be walked.
 #[inline(never)]
-fn walk<F: Received>(ctx: *mut xdp_md, epoch: u32) -> u32 {
+fn walk<F: Received>(ctx: *mut xdp_md, epoch: u64) -> u32 {
     let frame = F::of(ctx);
     let mut found = explain(&frame, Link::Ethernet, maps::decapsulate(), ());
     if found.piece != Piece::Whole {

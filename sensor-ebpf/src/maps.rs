@@ -8,7 +8,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap},
 };
 use sensor_common::{
-    control::{Control, CpuState, FrameTotals, GENERATIONS, Inspection},
+    control::{CpuState, FrameTotals, GENERATIONS, Inspection},
     fragment::{self, FirstFragment, FragmentKey},
     parse::Decapsulate,
     table::{AddressWords, Bucket, BucketV4, BucketV6, Counters, OverflowKey},
@@ -17,8 +17,6 @@ use sensor_common::{
 /// `BPF_F_MMAPABLE` of linux/bpf.h: the agent reads and clears these maps as memory.
 const MAPPED: u32 = 1 << 10;
 
-#[map]
-static CONTROL: Array<Control> = Array::with_max_entries(1, MAPPED);
 #[map]
 static CPU_STATE: Array<CpuState> = Array::with_max_entries(1, MAPPED);
 #[map]
@@ -43,12 +41,12 @@ static INSPECTION: Array<Inspection> = Array::with_max_entries(1, MAPPED);
 /// The one verdict, an `xdp_action`.
 #[unsafe(no_mangle)]
 static VERDICT: u32 = aya_ebpf::bindings::xdp_action::XDP_PASS;
-/// Logarithm of the IPv4 buckets per CPU and generation.
+/// IPv4 buckets per CPU and generation, a power of two.
 #[unsafe(no_mangle)]
-static BUCKET_BITS_V4: u32 = 6;
-/// Logarithm of the IPv6 buckets per CPU and generation.
+static BUCKETS_V4: u32 = 64;
+/// IPv6 buckets per CPU and generation, a power of two.
 #[unsafe(no_mangle)]
-static BUCKET_BITS_V6: u32 = 6;
+static BUCKETS_V6: u32 = 64;
 /// The secret of the keyed hash.
 #[unsafe(no_mangle)]
 static HASH_SECRET: [u64; 5] = [1; 5];
@@ -85,8 +83,8 @@ pub trait Family: AddressWords {
     fn flows() -> &'static Array<Bucket<Self>>;
     /// The bitmap of those in use.
     fn used() -> &'static Array<u64>;
-    /// Logarithm of the buckets per CPU and generation.
-    fn bucket_bits() -> u32;
+    /// The buckets per CPU and generation, a power of two.
+    fn buckets() -> u32;
     /// Where new entries are counted.
     fn inserted(totals: &mut FrameTotals) -> &mut u64;
 }
@@ -103,8 +101,8 @@ impl Family for u64 {
     }
 
     #[inline(always)]
-    fn bucket_bits() -> u32 {
-        constant(&BUCKET_BITS_V4)
+    fn buckets() -> u32 {
+        constant(&BUCKETS_V4)
     }
 
     #[inline(always)]
@@ -125,8 +123,8 @@ impl Family for [u64; 4] {
     }
 
     #[inline(always)]
-    fn bucket_bits() -> u32 {
-        constant(&BUCKET_BITS_V6)
+    fn buckets() -> u32 {
+        constant(&BUCKETS_V6)
     }
 
     #[inline(always)]
@@ -142,19 +140,10 @@ pub fn cpu() -> u32 {
     unsafe { bpf_get_smp_processor_id() }
 }
 
-/// The epoch, read once a frame: its lowest bit is the generation to count into.
-#[inline(always)]
-pub fn epoch() -> u32 {
-    let Some(control) = CONTROL.get_ptr(0) else { return 0 };
-    // SAFETY: the map holds one `Control`. The agent writes the word while programs run; it is aligned
-    // and read in one piece, and either epoch is a right answer.
-    unsafe { ptr::read_volatile(&raw const (*control).epoch) }
-}
-
 /// The generation that an epoch counts into.
 #[inline(always)]
-pub const fn generation_of(epoch: u32) -> u32 {
-    epoch & (GENERATIONS as u32 - 1)
+pub const fn generation_of(epoch: u64) -> u32 {
+    epoch as u32 & (GENERATIONS as u32 - 1)
 }
 
 /// The state of this CPU.
@@ -162,8 +151,15 @@ pub const fn generation_of(epoch: u32) -> u32 {
 pub fn cpu_state(cpu: u32) -> Option<&'static mut CpuState> {
     let state = CPU_STATE.get_ptr_mut(cpu)?;
     // SAFETY: programs run with preemption by other programs on this CPU excluded (softirq), and no
-    // other CPU uses this element, so the reference is the only one.
+    // other CPU uses this element, so the reference is the only one. The agent writes the epoch, which `epoch` reads.
     Some(unsafe { &mut *state })
+}
+
+/// The epoch, read once a frame: the agent may change it at any time, and either epoch is a right answer.
+#[inline(always)]
+pub fn epoch(state: &CpuState) -> u64 {
+    // SAFETY: a reference is valid to read; the word is aligned and read in one piece.
+    unsafe { ptr::read_volatile(&raw const state.epoch) }
 }
 
 /// `value` unchanged, of which the verifier knows no more than its 64 bits. Where it knows a constant, such as a mark,

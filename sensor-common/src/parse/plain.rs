@@ -33,11 +33,11 @@ pub struct Segment<K> {
     pub marks: Marks,
 }
 
-/// Looks at a frame that starts with an Ethernet header.
+/// Looks at a frame that starts with an Ethernet header. `decapsulate` is asked only where it matters.
 #[inline(always)]
-pub fn plain<F: Frame>(frame: &F, decapsulate: Decapsulate) -> Plain {
+pub fn plain<F: Frame>(frame: &F, decapsulate: impl Fn() -> Decapsulate) -> Plain {
     let Some(ethertype) = frame.read(12).map(u16::from_be_bytes) else { return Plain::Unknown };
-    if !link::is_tag(ethertype) {
+    if ethertype == link::IPV4 || !link::is_tag(ethertype) {
         return datagram(frame, decapsulate, ethertype, link::ETHERNET_LEN);
     }
     match frame.read(link::ETHERNET_LEN + 2).map(u16::from_be_bytes) {
@@ -47,7 +47,7 @@ pub fn plain<F: Frame>(frame: &F, decapsulate: Decapsulate) -> Plain {
 }
 
 #[inline(always)]
-fn datagram<F: Frame>(frame: &F, decapsulate: Decapsulate, ethertype: u16, offset: usize) -> Plain {
+fn datagram<F: Frame>(frame: &F, decapsulate: impl Fn() -> Decapsulate, ethertype: u16, offset: usize) -> Plain {
     match ethertype {
         link::IPV4 => v4(frame, decapsulate, offset).map_or(Plain::Unknown, Plain::V4),
         link::IPV6 => Plain::V6(offset),
@@ -60,7 +60,7 @@ fn datagram<F: Frame>(frame: &F, decapsulate: Decapsulate, ethertype: u16, offse
 // every plain frame must have comes first: the comparison with the end of the frame then serves for the nearer ones.
 
 #[inline(always)]
-fn v4<F: Frame>(frame: &F, decapsulate: Decapsulate, offset: usize) -> Option<Segment<KeyV4>> {
+fn v4<F: Frame>(frame: &F, decapsulate: impl Fn() -> Decapsulate, offset: usize) -> Option<Segment<KeyV4>> {
     const VERSION_4_WITHOUT_OPTIONS: u8 = 0x45;
     let start = offset + ipv4::MIN_LEN;
     let far = frame.read(start + transport::TCP_LENGTH_AND_FLAGS)?;
@@ -80,7 +80,7 @@ fn v4<F: Frame>(frame: &F, decapsulate: Decapsulate, offset: usize) -> Option<Se
 /// The segment in the IPv6 datagram at `offset`; none where it must be walked. Apart from [`plain`], so that the kernel
 /// program can keep its many words out of the way of IPv4.
 #[inline(always)]
-pub fn plain_v6<F: Frame>(frame: &F, decapsulate: Decapsulate, offset: usize) -> Option<Segment<KeyV6>> {
+pub fn plain_v6<F: Frame>(frame: &F, decapsulate: impl Fn() -> Decapsulate, offset: usize) -> Option<Segment<KeyV6>> {
     let start = offset + ipv6::LEN;
     let far = frame.read(start + transport::TCP_LENGTH_AND_FLAGS)?;
     let [version, _, _, _, len_high, len_low, protocol, _] = frame.read(offset)?;
@@ -98,7 +98,7 @@ pub fn plain_v6<F: Frame>(frame: &F, decapsulate: Decapsulate, offset: usize) ->
 #[expect(clippy::cast_possible_truncation, reason = "the word is cut in two")]
 fn segment<F: Frame, A: AddressWords>(
     frame: &F,
-    decapsulate: Decapsulate,
+    decapsulate: impl Fn() -> Decapsulate,
     [start, end]: [usize; 2],
     (protocol, [length, flags]): (u8, [u8; 2]),
     addresses: A,
@@ -107,7 +107,7 @@ fn segment<F: Frame, A: AddressWords>(
     let [src_port, dst_port] = [(ports >> 16) as u16, ports as u16];
     let (header_len, marks) = match protocol {
         TCP => (transport::tcp_header_len(length), Marks::of_tcp(flags)),
-        UDP if tunnel::is_port(dst_port, decapsulate) => return None,
+        UDP if tunnel::is_port(dst_port, decapsulate()) => return None,
         UDP => (transport::UDP_LEN, Marks::OTHER),
         _ => return None,
     };

@@ -10,7 +10,7 @@ use aya::{
     maps::{HashMap, Map, MapData, MapError},
 };
 use sensor_common::{
-    control::{CONTROL, CPU_STATE, Control, CpuState, FrameTotals, GENERATIONS},
+    control::{CPU_STATE, CpuState, EPOCH_WORD, FrameTotals, GENERATIONS},
     packet::FlowKey,
     table::{
         AddressWords, BUCKETS_PER_WORD, Bucket, BucketV4, BucketV6, Counters, FLOWS_V4, FLOWS_V6, OVERFLOW,
@@ -28,6 +28,9 @@ const OVERFLOW_SHARE: u32 = 32;
 /// Kernel memory of an entry of the overflow, which is preallocated: 48 bytes of header, key and value
 /// (kernel/bpf/hashtab.c, struct `htab_elem`), and a list head of 16 for each, up to a power of two.
 const OVERFLOW_ENTRY: u64 = 48 + size_of::<OverflowKey>() as u64 + size_of::<Counters>() as u64 + 2 * 16;
+
+/// Words of the state of one CPU.
+const STATE_WORDS: usize = size_of::<CpuState>() / size_of::<u64>();
 
 /// Memory per flow that a table of this capacity takes at most, overflow, bitmap and both generations included.
 const BYTES_V4: u64 = 256;
@@ -165,8 +168,11 @@ where
 /// The maps of one interface's program, mapped.
 pub struct FlowTable {
     size: TableSize,
-    control: MappedArray<Control>,
+    /// How often the generations were switched.
+    epoch: u64,
     cpu_state: MappedArray<CpuState>,
+    /// The same as words, to write the epoch.
+    cpu_words: MappedArray<u64>,
     v4: Family<u64>,
     v6: Family<[u64; 4]>,
     overflow: [HashMap<MapData, [u8; size_of::<OverflowKey>()], [u8; size_of::<Counters>()]>; GENERATIONS],
@@ -214,8 +220,9 @@ impl FlowTable {
         };
         Ok(Self {
             size,
-            control: map(ebpf, CONTROL, 1)?,
+            epoch: 0,
             cpu_state: map(ebpf, CPU_STATE, size.cpus)?,
+            cpu_words: map(ebpf, CPU_STATE, size.cpus * STATE_WORDS as u32)?,
             v4: Family {
                 buckets: map(ebpf, FLOWS_V4, size.buckets(size.bucket_bits_v4))?,
                 used: map(ebpf, USED_V4, size.words(size.bucket_bits_v4))?,
@@ -234,9 +241,12 @@ impl FlowTable {
     /// Lets the program count into the other generation; returns the one that it leaves. Programs that are
     /// running may still write to it until they end.
     pub fn flip(&mut self) -> usize {
-        let left = self.control.read(0).epoch;
-        self.control.write(0, Control { epoch: left.wrapping_add(1), reserved: 0 });
-        generation_of(left)
+        let left = generation_of(self.epoch);
+        self.epoch = self.epoch.wrapping_add(1);
+        for cpu in 0..self.cpu_state.len() {
+            self.cpu_words.write(cpu * STATE_WORDS + EPOCH_WORD, self.epoch);
+        }
+        left
     }
 
     /// Reads and empties a generation that no program uses any more. Returns what became of its frames.
@@ -277,7 +287,7 @@ impl FlowTable {
     /// How full the fullest part of the active generation is, 0 to 1: of one CPU and one family.
     #[must_use]
     pub fn pressure(&self) -> f64 {
-        let active = generation_of(self.control.read(0).epoch);
+        let active = generation_of(self.epoch);
         let slots = |bits: u32| (SLOTS << bits) as f64;
         let parts = (0..self.cpu_state.len()).map(|cpu| {
             let totals = self.cpu_state.read(cpu).totals[active].since(&self.drained[active][cpu]);
@@ -294,7 +304,7 @@ impl FlowTable {
     }
 }
 
-const fn generation_of(epoch: u32) -> usize {
+const fn generation_of(epoch: u64) -> usize {
     epoch as usize % GENERATIONS
 }
 
