@@ -7,9 +7,7 @@ use crate::{
     table::OverflowKey,
 };
 
-/// Map of one [`Control`], written by the agent through a mapping, read by the program once a frame.
-pub const CONTROL: &str = "CONTROL";
-/// Map of one [`CpuState`] per possible CPU, written by the program on that CPU only.
+/// Map of one [`CpuState`] per possible CPU, written by the program on that CPU only, but for the epoch.
 pub const CPU_STATE: &str = "CPU_STATE";
 
 /// Map of one [`Inspection`].
@@ -17,16 +15,6 @@ pub const INSPECTION: &str = "INSPECTION";
 
 /// Generations of the flow table: one that the program fills, one that the agent reads.
 pub const GENERATIONS: usize = 2;
-
-/// What the agent tells the running program.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Control {
-    /// How often the generations were switched. Its lowest bit is the generation to count into.
-    pub epoch: u32,
-    /// Explicit padding to the 8-byte granularity of array maps.
-    pub reserved: u32,
-}
 
 /// Frame counters of one CPU in one generation. Cumulative since the program was loaded, never reset:
 /// they stand still while their generation is inactive, which is when the agent reads them.
@@ -91,10 +79,16 @@ impl FrameTotals {
 pub struct CpuState {
     /// Frame counters, one set per generation.
     pub totals: [FrameTotals; GENERATIONS],
+    /// How often the generations were switched. Its lowest bit is the generation to count into. The agent writes it,
+    /// on every CPU the same, and the program reads it once a frame: it is here because the rest is too.
+    pub epoch: u64,
     /// The epoch in which this CPU found the overflow full, plus 1; 0 for none. Nothing is removed within an
     /// epoch, so the overflow stays full, and trying again would cost more than all else.
-    pub full_epoch: u32,
+    pub full_epoch: u64,
 }
+
+/// The place of [`CpuState::epoch`] among its words.
+pub const EPOCH_WORD: usize = core::mem::offset_of!(CpuState, epoch) / size_of::<u64>();
 
 /// One frame put to the kernel's instance of the parser: the question, and then the answer.
 #[repr(C)]
@@ -161,4 +155,3 @@ impl Inspection {
 const _: () = assert!(size_of::<Inspection>() == 56);
 const _: () = assert!(size_of::<FrameTotals>() == 128);
 const _: () = assert!(size_of::<CpuState>() == 384);
-const _: () = assert!(size_of::<Control>() == 8);

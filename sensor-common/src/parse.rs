@@ -25,6 +25,7 @@ use crate::{frame::Frame, packet::Packet, reason::Ignored};
 pub use decapsulate::Decapsulate;
 pub use found::{Found, Piece};
 use headers::Headers;
+pub use plain::{Plain, Segment, plain, plain_v6};
 pub use trace::{Layer, Trace};
 use walk::Walk;
 
@@ -70,7 +71,13 @@ pub fn find_then<F: Frame>(
     decapsulate: Decapsulate,
     then: impl FnOnce(&mut Found),
 ) -> Found {
-    let plain = if link == Link::Ethernet { plain::find(frame, decapsulate) } else { None };
+    let plain = if link == Link::Ethernet { plain(frame, || decapsulate) } else { Plain::Unknown };
+    let plain = match plain {
+        Plain::V4(segment) => Some(Found::segment_v4(segment)),
+        Plain::V6(offset) => plain_v6(frame, || decapsulate, offset).map(Found::segment_v6),
+        Plain::Foreign => Some(Found::nothing(Ignored::NotIp)),
+        Plain::Unknown => None,
+    };
     plain.unwrap_or_else(|| {
         let mut found = explain(frame, link, decapsulate, ());
         then(&mut found);
@@ -80,9 +87,12 @@ pub fn find_then<F: Frame>(
 
 /// The same without the short cut for plain frames, telling `trace` each header on the way.
 #[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "the index of a reason has 8 bits")]
 pub fn explain<F: Frame>(frame: &F, link: Link, decapsulate: Decapsulate, trace: impl Trace) -> Found {
     let mut found = Found::nothing(Ignored::NotIp);
-    found.ignored = walk(&frame.anew(), link, &decapsulate, trace, &mut found);
+    let ignored = walk(&frame.anew(), link, &decapsulate, trace, &mut found);
+    // Or the kernel's verifier would follow each reason by itself.
+    found.ignored = frame.forget_range(usize::from(ignored)) as u8;
     found
 }
 

@@ -101,6 +101,17 @@ impl Lost {
     /// Every reason, in the order of its index.
     pub const ALL: [Self; 3] = [Self::MapFull, Self::MapBusy, Self::Internal];
 
+    /// The reason with this index; an index that none has is internal.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of_index(index: u8) -> Self {
+        match index {
+            0 => Self::MapFull,
+            1 => Self::MapBusy,
+            _ => Self::Internal,
+        }
+    }
+
     /// The name in metrics and reports.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -124,6 +135,7 @@ mod tests {
         }
         for (index, reason) in Lost::ALL.into_iter().enumerate() {
             assert_eq!(reason as usize, index, "{}", reason.name());
+            assert_eq!(Lost::of_index(reason as u8), reason);
         }
     }
 }

@@ -1,24 +1,18 @@
 //! Counting a frame: known flow, new flow, overflow, or lost under a reason.
 
-use aya_ebpf::{
-    bindings::BPF_NOEXIST,
-    helpers::generated::{bpf_ktime_get_coarse_ns, bpf_ktime_get_ns},
-    maps::Array,
-};
+use aya_ebpf::helpers::generated::{bpf_ktime_get_coarse_ns, bpf_ktime_get_ns};
 use sensor_common::{
     control::{CpuState, FrameTotals},
     packet::{Marks, TCP},
-    parse::Found,
+    parse::{Found, Segment},
     reason::{Ignored, Lost},
-    table::{
-        BUCKETS_PER_WORD, Counters, Home, Increment, OverflowKey, PROBES, Placed, SLOTS, STAMP_NANOSECONDS,
-        Slot, SlotV4, SlotV6, place,
-    },
+    table::{BUCKETS_PER_WORD, Bucket, Home, Increment, Key, Placed, STAMP_NANOSECONDS},
 };
 
-use crate::maps;
-
-const E2BIG: i32 = 7;
+use crate::{
+    elsewhere,
+    maps::{self, Family},
+};
 
 /// What became of a frame.
 #[derive(Clone, Copy)]
@@ -28,137 +22,216 @@ pub enum Outcome {
     Lost(Lost),
 }
 
-/// Accounts one frame, in which `find` finds what there is.
-///
-/// It is called in here, after the lookups: what it finds would have to be kept on the stack across them.
-#[inline(always)]
-pub fn account(find: impl FnOnce() -> Found, wire_len: usize) -> Outcome {
-    let cpu = maps::cpu();
-    let generation = maps::generation_of(maps::epoch());
-    // The map has an element for every possible CPU.
-    let Some(state) = maps::cpu_state(cpu) else { return Outcome::Lost(Lost::Internal) };
-    let totals = &mut state.totals[generation as usize];
-    totals.seen += 1;
-    let found = find();
-    let ignored = found.ignored();
-    // The counters are always there; `get_mut` because an index would leave a panic in the program.
-    if let Some(reason) = ignored {
-        if let Some(counter) = totals.ignored.get_mut(reason as usize) {
-            *counter += 1;
+impl Outcome {
+    const LOST: u32 = 1 << 8;
+    const IGNORED: u32 = 1 << 9;
+
+    /// The same as a number.
+    #[inline(always)]
+    pub const fn to_word(self) -> u32 {
+        match self {
+            Self::Counted => 0,
+            Self::Ignored(reason) => Self::IGNORED | reason as u32,
+            Self::Lost(reason) => Self::LOST | reason as u32,
         }
+    }
+
+    /// From [`to_word`](Self::to_word).
+    #[inline(always)]
+    pub const fn of_word(word: u32) -> Self {
+        if word & Self::IGNORED != 0 {
+            Self::Ignored(Ignored::of_index(word as u8))
+        } else if word & Self::LOST != 0 {
+            Self::Lost(Lost::of_index(word as u8))
+        } else {
+            Self::Counted
+        }
+    }
+}
+
+/// Where a frame is counted: on its CPU, in the generation that was active when it came.
+#[derive(Clone, Copy)]
+pub struct Part {
+    cpu: u32,
+    epoch: u64,
+}
+
+impl Part {
+    /// Of the frame at hand, with the state of its CPU; the map has one for every possible CPU.
+    #[inline(always)]
+    pub fn now() -> Option<(Self, &'static mut CpuState)> {
+        let cpu = maps::cpu();
+        let state = maps::cpu_state(cpu)?;
+        Some((Self { cpu, epoch: maps::epoch(state) }, state))
+    }
+
+    /// Of a frame that came in this epoch.
+    #[inline(always)]
+    pub fn at(epoch: u64) -> Self {
+        Self { cpu: maps::cpu(), epoch }
+    }
+
+    #[inline(always)]
+    pub const fn epoch(self) -> u64 {
+        self.epoch
+    }
+
+    #[inline(always)]
+    pub const fn cpu(self) -> u32 {
+        self.cpu
+    }
+
+    #[inline(always)]
+    pub const fn generation(self) -> u32 {
+        maps::generation_of(self.epoch)
+    }
+
+    /// The first bucket of this part.
+    #[inline(always)]
+    pub fn first_bucket<A: Family>(self) -> u32 {
+        (self.cpu * 2 + self.generation()) * A::buckets()
+    }
+
+    /// The state of this CPU.
+    #[inline(always)]
+    pub fn state(self) -> Option<&'static mut CpuState> {
+        maps::cpu_state(self.cpu)
+    }
+
+    /// The counters of this part.
+    #[inline(always)]
+    pub fn totals(self) -> Option<&'static mut FrameTotals> {
+        Some(self.totals_of(self.state()?))
+    }
+
+    /// The counters of this part in the state of its CPU.
+    #[inline(always)]
+    pub const fn totals_of(self, state: &mut CpuState) -> &mut FrameTotals {
+        &mut state.totals[self.generation() as usize]
+    }
+}
+
+/// Counts a frame that is ignored.
+#[inline(always)]
+pub fn ignore(reason: Ignored, totals: &mut FrameTotals) -> Outcome {
+    // The counter is always there; `get_mut` because an index would leave a panic in the program.
+    if let Some(counter) = totals.ignored.get_mut(reason as usize) {
+        *counter += 1;
+    }
+    Outcome::Ignored(reason)
+}
+
+/// Counts a frame of a flow.
+#[inline(always)]
+pub fn segment<A: Family>(
+    segment: &Segment<Key<A>>,
+    wire_len: usize,
+    part: Part,
+    totals: &mut FrameTotals,
+) -> Outcome {
+    let Segment { key, src_port, marks } = *segment;
+    let increment = Increment { packets: 1, bytes: wire_len as u32, src_port, marks };
+    match count(&key, increment, part, totals) {
+        Ok(()) => Outcome::Counted,
+        Err(reason) => lose(reason, totals),
+    }
+}
+
+/// Counts what a walk found; the [`Outcome`] is a word. Not inlined, so that its stack is not that of the walk too.
+#[inline(never)]
+pub fn found(found: &Found, wire_len: usize, epoch: u64) -> u32 {
+    let part = Part::at(epoch);
+    let Some(totals) = part.totals() else { return Outcome::Lost(Lost::Internal).to_word() };
+    let ignored = found.ignored();
+    if let Some(reason) = ignored {
+        ignore(reason, totals);
         if !found.is_quoted() {
-            return Outcome::Ignored(reason);
+            return Outcome::Ignored(reason).to_word();
         }
     }
     // An ICMP error marks the flow that it quotes, and is no frame of it.
     let (packets, bytes) = if ignored.is_none() { (1, wire_len as u32) } else { (0, 0) };
-    let increment = Increment { packets, bytes, src_port: found.src_port, marks: found.marks };
-    match (count(&found, increment, Part { cpu, generation }, totals), ignored) {
+    let marks = Marks(maps::forget(u64::from(found.marks.0), totals) as u8);
+    let increment = Increment { packets, bytes, src_port: found.src_port, marks };
+    let result = if found.is_ipv6 {
+        let Key { addresses: [a, b, c, d], port_and_protocol } = found.key_v6();
+        let [a, b, c, d] = [a, b, c, d].map(|word| maps::forget(word, totals));
+        let port_and_protocol = maps::forget(u64::from(port_and_protocol), totals) as u32;
+        count(&Key { addresses: [a, b, c, d], port_and_protocol }, increment, part, totals)
+    } else {
+        let Key { addresses, port_and_protocol } = found.key_v4();
+        let addresses = maps::forget(addresses, totals);
+        let port_and_protocol = maps::forget(u64::from(port_and_protocol), totals) as u32;
+        count(&Key { addresses, port_and_protocol }, increment, part, totals)
+    };
+    let outcome = match (result, ignored) {
         (Ok(()), None) => Outcome::Counted,
         (Ok(()), Some(reason)) => Outcome::Ignored(reason),
         (Err(_), Some(reason)) => {
             totals.marks_lost += 1;
             Outcome::Ignored(reason)
         }
-        (Err(reason), None) => {
-            if let Some(counter) = totals.lost.get_mut(reason as usize) {
-                *counter += 1;
-            }
-            Outcome::Lost(reason)
-        }
-    }
-}
-
-/// The part of the flow table that this frame belongs to.
-#[derive(Clone, Copy)]
-struct Part {
-    cpu: u32,
-    generation: u32,
-}
-
-impl Part {
-    #[inline(always)]
-    fn index(self) -> u32 {
-        self.cpu * 2 + self.generation
-    }
-}
-
-#[inline(always)]
-fn count(found: &Found, increment: Increment, part: Part, totals: &mut FrameTotals) -> Result<(), Lost> {
-    let Found { protocol, is_ipv6, .. } = *found;
-    let (placed, inserted) = if is_ipv6 {
-        let (key, bits) = (found.key_v6(), maps::bucket_bits_v6());
-        let placed =
-            table::<SlotV6, _>(&maps::FLOWS_V6, &maps::USED_V6, bits, part, &key, increment, protocol)?;
-        (placed, &mut totals.inserted_v6)
-    } else {
-        let (key, bits) = (found.key_v4(), maps::bucket_bits_v4());
-        let placed =
-            table::<SlotV4, _>(&maps::FLOWS_V4, &maps::USED_V4, bits, part, &key, increment, protocol)?;
-        (placed, &mut totals.inserted_v4)
+        (Err(reason), None) => lose(reason, totals),
     };
-    match placed {
-        Placed::Known => return Ok(()),
-        Placed::Inserted => {
-            *inserted += 1;
-            return Ok(());
-        }
-        Placed::Full => {}
+    outcome.to_word()
+}
+
+#[inline(always)]
+fn lose(reason: Lost, totals: &mut FrameTotals) -> Outcome {
+    if let Some(counter) = totals.lost.get_mut(reason as usize) {
+        *counter += 1;
     }
-    let Increment { packets, bytes, src_port, marks } = increment;
-    let amount = u64::from(packets) << 32 | u64::from(bytes);
-    let origin = u32::from(src_port) << 8 | u32::from(marks.0);
-    match overflow(&mut found.overflow_key(), amount, origin, part.generation) {
-        OVERFLOW_KNOWN => Ok(()),
-        OVERFLOW_INSERTED => {
-            totals.overflowed += 1;
-            Ok(())
-        }
-        OVERFLOW_FULL => Err(Lost::MapFull),
-        _ => Err(Lost::MapBusy),
+    Outcome::Lost(reason)
+}
+
+/// Counts in the memory-mapped table: the home bucket, and from there on out of line.
+#[inline(always)]
+fn count<A: Family>(
+    key: &Key<A>,
+    increment: Increment,
+    part: Part,
+    totals: &mut FrameTotals,
+) -> Result<(), Lost> {
+    let home = Home::of(key.hash(maps::hash_secret), A::buckets() - 1);
+    match table(key, increment, home, part, totals)? {
+        Placed::Known | Placed::Inserted => Ok(()),
+        Placed::Full => elsewhere::count(key, increment, home, part),
     }
 }
 
-/// Counts in the memory-mapped table: the home bucket, then its neighbour.
+/// Counts in one bucket.
 #[inline(always)]
-fn table<S: Slot, B: AsSlots<S>>(
-    flows: &'static Array<B>,
-    used: &'static Array<u64>,
-    bucket_bits: u32,
-    part: Part,
-    key: &S::Key,
+pub fn table<A: Family>(
+    key: &Key<A>,
     increment: Increment,
-    protocol: u8,
+    place: Home,
+    part: Part,
+    totals: &mut FrameTotals,
 ) -> Result<Placed, Lost> {
-    let mask = (1 << bucket_bits) - 1;
-    let home = Home::of(S::hash(key, maps::hash_secret), mask);
-    for probe in 0..PROBES {
-        let bucket = (home.bucket + probe) & mask;
-        let Some(slots) = flows.get_ptr_mut((part.index() << bucket_bits) | bucket) else {
-            return Err(Lost::Internal);
-        };
-        // SAFETY: the element belongs to this CPU, whose programs do not interrupt each other, and to the
-        // active generation, which the agent does not touch.
-        let slots = unsafe { &mut *slots }.slots();
-        match place(slots, home.slot, key, increment, || stamp(protocol)) {
-            Placed::Full => {}
-            Placed::Known => return Ok(Placed::Known),
-            Placed::Inserted => {
-                mark_used(used, bucket_bits, part, bucket)?;
-                return Ok(Placed::Inserted);
-            }
-        }
+    let bucket = bucket(part, place.bucket).ok_or(Lost::Internal)?;
+    let placed = bucket.count(place.slot, key, increment, || stamp(key.protocol()));
+    if placed == Placed::Inserted {
+        *A::inserted(totals) += 1;
+        mark_used::<A>(part, place.bucket)?;
     }
-    Ok(Placed::Full)
+    Ok(placed)
+}
+
+/// A bucket of this part.
+#[inline(always)]
+pub fn bucket<A: Family>(part: Part, index: u32) -> Option<&'static mut Bucket<A>> {
+    let bucket = A::flows().get_ptr_mut(part.first_bucket::<A>() + index)?;
+    // SAFETY: the element belongs to this CPU, whose programs do not interrupt each other, and to the
+    // active generation, which the agent does not touch; the caller has one bucket at a time.
+    Some(unsafe { &mut *bucket })
 }
 
 /// Tells the drain that a bucket is in use.
 #[inline(always)]
-fn mark_used(used: &'static Array<u64>, bucket_bits: u32, part: Part, bucket: u32) -> Result<(), Lost> {
-    let words_bits = bucket_bits - BUCKETS_PER_WORD.ilog2();
-    let index = (part.index() << words_bits) | (bucket / BUCKETS_PER_WORD);
-    let Some(word) = used.get_ptr_mut(index) else { return Err(Lost::Internal) };
-    // SAFETY: as for the bucket; words are not shared between parts.
+fn mark_used<A: Family>(part: Part, index: u32) -> Result<(), Lost> {
+    let bucket = part.first_bucket::<A>() + index;
+    let word = A::used().get_ptr_mut(bucket / BUCKETS_PER_WORD).ok_or(Lost::Internal)?;
+    // SAFETY: as for the bucket; a part begins with a word.
     unsafe { *word |= 1 << (bucket % BUCKETS_PER_WORD) };
     Ok(())
 }
@@ -168,7 +241,7 @@ fn mark_used(used: &'static Array<u64>, bucket_bits: u32, part: Part, bucket: u3
 /// TCP is oriented by its flags, so the coarse clock (a tick, 1 to 4 ms) serves, at a tenth of the cost.
 /// What has no handshake is oriented by who spoke first, so it gets the precise clock.
 #[inline(always)]
-fn stamp(protocol: u8) -> u64 {
+pub fn stamp(protocol: u8) -> u64 {
     let nanoseconds = if protocol == TCP {
         // SAFETY: the helper takes nothing and only reads.
         unsafe { bpf_ktime_get_coarse_ns() }
@@ -177,68 +250,4 @@ fn stamp(protocol: u8) -> u64 {
         unsafe { bpf_ktime_get_ns() }
     };
     nanoseconds / STAMP_NANOSECONDS
-}
-
-const OVERFLOW_KNOWN: u32 = 0;
-const OVERFLOW_INSERTED: u32 = 1;
-const OVERFLOW_FULL: u32 = 2;
-const OVERFLOW_BUSY: u32 = 3;
-
-/// Counts in the overflow. Not inlined: few frames come here, and the rest should not carry its code, nor keep on
-/// the stack what is looked up again here. The increment comes in registers for the same reason: frames and bytes
-/// in the halves of `amount`, port and marks in `origin`.
-#[inline(never)]
-fn overflow(key: &mut OverflowKey, amount: u64, origin: u32, generation: u32) -> u32 {
-    let increment = Increment {
-        packets: (amount >> 32) as u32,
-        bytes: amount as u32,
-        src_port: (origin >> 8) as u16,
-        marks: Marks(origin as u8),
-    };
-    key.cpu = maps::cpu();
-    let map = maps::overflow(generation);
-    if let Some(counters) = map.get_ptr_mut(&*key) {
-        // SAFETY: the key names this CPU, which alone writes the value, and the active generation is not
-        // drained.
-        unsafe { (*counters).count(increment) };
-        return OVERFLOW_KNOWN;
-    }
-    let epoch = maps::epoch();
-    let Some(CpuState { full_epoch, .. }) = maps::cpu_state(key.cpu) else { return OVERFLOW_BUSY };
-    // The epoch may have changed since the frame chose its generation; then this says nothing of it.
-    let current = maps::generation_of(epoch) == generation;
-    if current && *full_epoch == epoch.wrapping_add(1) {
-        return OVERFLOW_FULL;
-    }
-    let first = Counters::first(increment, stamp(key.protocol));
-    match map.insert(&*key, first, u64::from(BPF_NOEXIST)) {
-        Ok(()) => OVERFLOW_INSERTED,
-        Err(error) if error == -E2BIG => {
-            if current {
-                *full_epoch = epoch.wrapping_add(1);
-            }
-            OVERFLOW_FULL
-        }
-        Err(_) => OVERFLOW_BUSY,
-    }
-}
-
-/// A bucket as its slots.
-pub trait AsSlots<S> {
-    /// The slots.
-    fn slots(&mut self) -> &mut [S; SLOTS];
-}
-
-impl AsSlots<SlotV4> for sensor_common::table::BucketV4 {
-    #[inline(always)]
-    fn slots(&mut self) -> &mut [SlotV4; SLOTS] {
-        &mut self.0
-    }
-}
-
-impl AsSlots<SlotV6> for sensor_common::table::BucketV6 {
-    #[inline(always)]
-    fn slots(&mut self) -> &mut [SlotV6; SLOTS] {
-        &mut self.0
-    }
 }

@@ -82,12 +82,16 @@ impl Linear {
     /// and the length together stay below 64 KiB. No header begins further inside.
     #[inline(always)]
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        let start = self.data + (offset & 0x7fff);
-        if start + N > self.data_end {
+        // Additions that cannot overflow, so that the compiler sees which comparisons the ones before make needless.
+        // Not of 1: it would compare the start instead, of which the verifier learns nothing.
+        // SAFETY: pointers of the kernel are far from the end of the address space.
+        let start = unsafe { self.data.unchecked_add(offset & 0x7fff) };
+        // SAFETY: as above.
+        let end = if N == 1 { start.wrapping_add(1) } else { unsafe { start.unchecked_add(N) } };
+        if end > self.data_end {
             return None;
         }
-        // SAFETY: data..data_end is the readable part of the packet, and `start + N` was compared with its
-        // end.
+        // SAFETY: data..data_end is the readable part of the packet, and `end` was compared with its end.
         Some(unsafe { load(start) })
     }
 
@@ -132,13 +136,19 @@ unsafe extern "C" fn step<S: Step>(_: u64, steps: *mut S) -> i64 {
     i64::from(steps.step().is_break())
 }
 
+/// A frame that came in through an interface.
+pub trait Received: Frame {
+    /// The frame of the context that the kernel gave to this program.
+    fn of(ctx: *mut xdp_md) -> Self;
+}
+
 /// A frame in one buffer.
 pub struct WholeFrame(Linear);
 
-impl WholeFrame {
+impl Received for WholeFrame {
     #[inline(always)]
-    pub fn new(ctx: &XdpContext) -> Self {
-        Self(Linear::new(ctx.ctx))
+    fn of(ctx: *mut xdp_md) -> Self {
+        Self(Linear::new(ctx))
     }
 }
 
@@ -175,12 +185,12 @@ pub struct FirstBuffer {
     wire_len: usize,
 }
 
-impl FirstBuffer {
+impl Received for FirstBuffer {
     #[inline(always)]
-    pub fn new(ctx: &XdpContext) -> Self {
+    fn of(ctx: *mut xdp_md) -> Self {
         // SAFETY: `ctx` is the context that the kernel gave to this program.
-        let wire_len = unsafe { bpf_xdp_get_buff_len(ctx.ctx) } as usize;
-        Self { linear: Linear::new(ctx.ctx), wire_len }
+        let wire_len = unsafe { bpf_xdp_get_buff_len(ctx) } as usize;
+        Self { linear: Linear::new(ctx), wire_len }
     }
 }
 

@@ -8,27 +8,25 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap},
 };
 use sensor_common::{
-    control::{Control, CpuState, GENERATIONS, Inspection},
+    control::{CpuState, FrameTotals, GENERATIONS, Inspection},
     fragment::{self, FirstFragment, FragmentKey},
     parse::Decapsulate,
-    table::{BucketV4, BucketV6, Counters, OverflowKey},
+    table::{AddressWords, Bucket, BucketV4, BucketV6, Counters, OverflowKey},
 };
 
 /// `BPF_F_MMAPABLE` of linux/bpf.h: the agent reads and clears these maps as memory.
 const MAPPED: u32 = 1 << 10;
 
 #[map]
-static CONTROL: Array<Control> = Array::with_max_entries(1, MAPPED);
-#[map]
 static CPU_STATE: Array<CpuState> = Array::with_max_entries(1, MAPPED);
 #[map]
-pub static FLOWS_V4: Array<BucketV4> = Array::with_max_entries(1, MAPPED);
+static FLOWS_V4: Array<BucketV4> = Array::with_max_entries(1, MAPPED);
 #[map]
-pub static FLOWS_V6: Array<BucketV6> = Array::with_max_entries(1, MAPPED);
+static FLOWS_V6: Array<BucketV6> = Array::with_max_entries(1, MAPPED);
 #[map]
-pub static USED_V4: Array<u64> = Array::with_max_entries(1, MAPPED);
+static USED_V4: Array<u64> = Array::with_max_entries(1, MAPPED);
 #[map]
-pub static USED_V6: Array<u64> = Array::with_max_entries(1, MAPPED);
+static USED_V6: Array<u64> = Array::with_max_entries(1, MAPPED);
 #[map]
 static OVERFLOW_0: HashMap<OverflowKey, Counters> = HashMap::with_max_entries(1, 0);
 #[map]
@@ -43,12 +41,12 @@ static INSPECTION: Array<Inspection> = Array::with_max_entries(1, MAPPED);
 /// The one verdict, an `xdp_action`.
 #[unsafe(no_mangle)]
 static VERDICT: u32 = aya_ebpf::bindings::xdp_action::XDP_PASS;
-/// Logarithm of the IPv4 buckets per CPU and generation.
+/// IPv4 buckets per CPU and generation, a power of two.
 #[unsafe(no_mangle)]
-static BUCKET_BITS_V4: u32 = 6;
-/// Logarithm of the IPv6 buckets per CPU and generation.
+static BUCKETS_V4: u32 = 64;
+/// IPv6 buckets per CPU and generation, a power of two.
 #[unsafe(no_mangle)]
-static BUCKET_BITS_V6: u32 = 6;
+static BUCKETS_V6: u32 = 64;
 /// The secret of the keyed hash.
 #[unsafe(no_mangle)]
 static HASH_SECRET: [u64; 5] = [1; 5];
@@ -75,18 +73,64 @@ pub fn decapsulate() -> Decapsulate {
 }
 
 #[inline(always)]
-pub fn bucket_bits_v4() -> u32 {
-    constant(&BUCKET_BITS_V4)
-}
-
-#[inline(always)]
-pub fn bucket_bits_v6() -> u32 {
-    constant(&BUCKET_BITS_V6)
-}
-
-#[inline(always)]
 pub fn hash_secret(word: usize) -> u64 {
     constant(&HASH_SECRET[word])
+}
+
+/// An address family, and the maps of its part of the flow table.
+pub trait Family: AddressWords {
+    /// The buckets.
+    fn flows() -> &'static Array<Bucket<Self>>;
+    /// The bitmap of those in use.
+    fn used() -> &'static Array<u64>;
+    /// The buckets per CPU and generation, a power of two.
+    fn buckets() -> u32;
+    /// Where new entries are counted.
+    fn inserted(totals: &mut FrameTotals) -> &mut u64;
+}
+
+impl Family for u64 {
+    #[inline(always)]
+    fn flows() -> &'static Array<BucketV4> {
+        &FLOWS_V4
+    }
+
+    #[inline(always)]
+    fn used() -> &'static Array<u64> {
+        &USED_V4
+    }
+
+    #[inline(always)]
+    fn buckets() -> u32 {
+        constant(&BUCKETS_V4)
+    }
+
+    #[inline(always)]
+    fn inserted(totals: &mut FrameTotals) -> &mut u64 {
+        &mut totals.inserted_v4
+    }
+}
+
+impl Family for [u64; 4] {
+    #[inline(always)]
+    fn flows() -> &'static Array<BucketV6> {
+        &FLOWS_V6
+    }
+
+    #[inline(always)]
+    fn used() -> &'static Array<u64> {
+        &USED_V6
+    }
+
+    #[inline(always)]
+    fn buckets() -> u32 {
+        constant(&BUCKETS_V6)
+    }
+
+    #[inline(always)]
+    fn inserted(totals: &mut FrameTotals) -> &mut u64 {
+        &mut totals.inserted_v6
+    }
 }
 
 /// The CPU this runs on, as index of everything that is per CPU.
@@ -96,19 +140,10 @@ pub fn cpu() -> u32 {
     unsafe { bpf_get_smp_processor_id() }
 }
 
-/// The epoch, read once a frame: its lowest bit is the generation to count into.
-#[inline(always)]
-pub fn epoch() -> u32 {
-    let Some(control) = CONTROL.get_ptr(0) else { return 0 };
-    // SAFETY: the map holds one `Control`. The agent writes the word while programs run; it is aligned
-    // and read in one piece, and either epoch is a right answer.
-    unsafe { ptr::read_volatile(&raw const (*control).epoch) }
-}
-
 /// The generation that an epoch counts into.
 #[inline(always)]
-pub const fn generation_of(epoch: u32) -> u32 {
-    epoch & (GENERATIONS as u32 - 1)
+pub const fn generation_of(epoch: u64) -> u32 {
+    epoch as u32 & (GENERATIONS as u32 - 1)
 }
 
 /// The state of this CPU.
@@ -116,8 +151,23 @@ pub const fn generation_of(epoch: u32) -> u32 {
 pub fn cpu_state(cpu: u32) -> Option<&'static mut CpuState> {
     let state = CPU_STATE.get_ptr_mut(cpu)?;
     // SAFETY: programs run with preemption by other programs on this CPU excluded (softirq), and no
-    // other CPU uses this element, so the reference is the only one.
+    // other CPU uses this element, so the reference is the only one. The agent writes the epoch, which `epoch` reads.
     Some(unsafe { &mut *state })
+}
+
+/// The epoch, read once a frame: the agent may change it at any time, and either epoch is a right answer.
+#[inline(always)]
+pub fn epoch(state: &CpuState) -> u64 {
+    // SAFETY: a reference is valid to read; the word is aligned and read in one piece.
+    unsafe { ptr::read_volatile(&raw const state.epoch) }
+}
+
+/// `value` unchanged, of which the verifier knows no more than its 64 bits. Where it knows a constant, such as a mark,
+/// it verifies all that follows once for each.
+#[inline(always)]
+pub fn forget(value: u64, totals: &FrameTotals) -> u64 {
+    // 0, as so many frames are never seen.
+    value.wrapping_add(totals.seen >> 63)
 }
 
 /// The overflow of a generation.

@@ -6,6 +6,7 @@
 //! `Result`: an error in the place of the first byte would have the compiler handle the first address in
 //! two pieces, and one that is filled in place is kept once.
 
+use super::Segment;
 use crate::{
     fragment::FragmentKey,
     packet::{Addresses, FlowKey, Marks, Packet},
@@ -81,6 +82,19 @@ impl Found {
         Self { addresses, id: 0, src_port, dst_port, protocol, marks, ignored: COUNTS, is_ipv6, piece }
     }
 
+    /// A plain segment in IPv4.
+    #[inline(always)]
+    pub(super) const fn segment_v4(Segment { key, src_port, marks }: Segment<KeyV4>) -> Self {
+        let ports = [src_port, key.dst_port()];
+        Self::segment([key.addresses, 0, 0, 0], false, ports, key.protocol(), marks)
+    }
+
+    /// A plain segment in IPv6.
+    #[inline(always)]
+    pub(super) const fn segment_v6(Segment { key, src_port, marks }: Segment<KeyV6>) -> Self {
+        Self::segment(key.addresses, true, [src_port, key.dst_port()], key.protocol(), marks)
+    }
+
     /// A fragment without ports.
     #[inline(always)]
     pub(super) const fn fragment(addresses: [u64; 4], is_ipv6: bool, protocol: u8) -> Self {
@@ -140,25 +154,21 @@ impl Found {
     #[inline(always)]
     #[must_use]
     pub const fn key_v4(&self) -> KeyV4 {
-        KeyV4::of_words(self.addresses[0], self.dst_port, self.protocol)
+        KeyV4::new(self.addresses[0], self.dst_port, self.protocol)
     }
 
     /// The key of an IPv6 segment in the flow table.
     #[inline(always)]
     #[must_use]
     pub const fn key_v6(&self) -> KeyV6 {
-        KeyV6::of_words(self.addresses, self.dst_port, self.protocol)
+        KeyV6::new(self.addresses, self.dst_port, self.protocol)
     }
 
     /// The key of a segment in the flow table's overflow; the program adds the CPU.
     #[inline(always)]
     #[must_use]
-    pub const fn overflow_key(&self) -> OverflowKey {
-        let Self { addresses: [first, second, third, fourth], dst_port, protocol, is_ipv6, .. } = *self;
-        let [a, b] = halves(first);
-        let ([c, d], [e, f], [g, h]) = (halves(second), halves(third), halves(fourth));
-        let family = if is_ipv6 { 6 } else { 4 };
-        OverflowKey { addresses: [a, b, c, d, e, f, g, h], dst_port, protocol, family, cpu: 0 }
+    pub fn overflow_key(&self) -> OverflowKey {
+        if self.is_ipv6 { OverflowKey::of(&self.key_v6()) } else { OverflowKey::of(&self.key_v4()) }
     }
 
     /// The same as a packet.
@@ -177,17 +187,6 @@ impl Found {
         let Self { addresses, src_port, dst_port, protocol, is_ipv6, .. } = *self;
         let addresses = if is_ipv6 { v6(addresses) } else { v4(addresses[0]) };
         FlowKey { addresses, src_port, dst_port, protocol }
-    }
-}
-
-/// The halves of a word in the order of memory.
-#[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "the word is cut in two")]
-const fn halves(word: u64) -> [u32; 2] {
-    if cfg!(target_endian = "little") {
-        [word as u32, (word >> 32) as u32]
-    } else {
-        [(word >> 32) as u32, word as u32]
     }
 }
 

@@ -2,41 +2,68 @@
 //! IPv4 without options or IPv6 without extension headers, not a fragment, TCP or UDP to no tunnel's port.
 //! And the frames that by their ethertype are not IP.
 
-use super::{Decapsulate, found::Found, ipv4, ipv6, link, transport, tunnel};
+use super::{Decapsulate, ipv4, ipv6, link, transport, tunnel};
 use crate::{
     frame::Frame,
     packet::{Marks, TCP, UDP},
-    reason::Ignored,
+    table::{AddressWords, Key, KeyV4, KeyV6},
 };
 
-/// What is in a plain frame. `None` says only that the frame must be walked.
+/// A frame at first sight.
+#[derive(Clone, Copy, Debug)]
+pub enum Plain {
+    /// A segment in IPv4.
+    V4(Segment<KeyV4>),
+    /// Perhaps a segment in IPv6, for [`plain_v6`] at this offset.
+    V6(usize),
+    /// By its ethertype nothing that may hold IP.
+    Foreign,
+    /// To be walked.
+    Unknown,
+}
+
+/// A segment, its flow in the form in which the flow table compares it.
+#[derive(Clone, Copy, Debug)]
+pub struct Segment<K> {
+    /// The flow.
+    pub key: K,
+    /// Source port, host byte order.
+    pub src_port: u16,
+    /// What the segment is.
+    pub marks: Marks,
+}
+
+/// Looks at a frame that starts with an Ethernet header. `decapsulate` is asked only where it matters.
 #[inline(always)]
-pub fn find<F: Frame>(frame: &F, decapsulate: Decapsulate) -> Option<Found> {
-    let ethertype = u16::from_be_bytes(frame.read(12)?);
-    if link::is_tag(ethertype) {
-        let ethertype = u16::from_be_bytes(frame.read(link::ETHERNET_LEN + 2)?);
-        return datagram(frame, decapsulate, ethertype, link::ETHERNET_LEN + link::TAG_LEN);
+pub fn plain<F: Frame>(frame: &F, decapsulate: impl Fn() -> Decapsulate) -> Plain {
+    let Some(ethertype) = frame.read(12).map(u16::from_be_bytes) else { return Plain::Unknown };
+    if ethertype == link::IPV4 || !link::is_tag(ethertype) {
+        return datagram(frame, decapsulate, ethertype, link::ETHERNET_LEN);
     }
-    datagram(frame, decapsulate, ethertype, link::ETHERNET_LEN)
+    match frame.read(link::ETHERNET_LEN + 2).map(u16::from_be_bytes) {
+        Some(ethertype) => datagram(frame, decapsulate, ethertype, link::ETHERNET_LEN + link::TAG_LEN),
+        None => Plain::Unknown,
+    }
 }
 
 #[inline(always)]
-fn datagram<F: Frame>(frame: &F, decapsulate: Decapsulate, ethertype: u16, offset: usize) -> Option<Found> {
+fn datagram<F: Frame>(frame: &F, decapsulate: impl Fn() -> Decapsulate, ethertype: u16, offset: usize) -> Plain {
     match ethertype {
-        link::IPV4 => v4(frame, decapsulate, offset),
-        link::IPV6 => v6(frame, decapsulate, offset),
-        // Nothing that may hold IP: no reason to walk.
-        ethertype if link::is_foreign(ethertype) && frame.wire_len() >= offset => {
-            Some(Found::nothing(Ignored::NotIp))
-        }
-        _ => None,
+        link::IPV4 => v4(frame, decapsulate, offset).map_or(Plain::Unknown, Plain::V4),
+        link::IPV6 => Plain::V6(offset),
+        ethertype if link::is_foreign(ethertype) && frame.wire_len() >= offset => Plain::Foreign,
+        _ => Plain::Unknown,
     }
 }
 
+// Headers are read in pieces that the kernel's instance reads with one instruction each, and the farthest piece that
+// every plain frame must have comes first: the comparison with the end of the frame then serves for the nearer ones.
+
 #[inline(always)]
-fn v4<F: Frame>(frame: &F, decapsulate: Decapsulate, offset: usize) -> Option<Found> {
+fn v4<F: Frame>(frame: &F, decapsulate: impl Fn() -> Decapsulate, offset: usize) -> Option<Segment<KeyV4>> {
     const VERSION_4_WITHOUT_OPTIONS: u8 = 0x45;
-    // In pieces that the kernel's instance reads with one instruction each.
+    let start = offset + ipv4::MIN_LEN;
+    let far = frame.read(start + transport::TCP_LENGTH_AND_FLAGS)?;
     let [version_and_length, _, len_high, len_low] = frame.read(offset)?;
     let fragment = u16::from_be_bytes(frame.read(offset + 6)?);
     if version_and_length != VERSION_4_WITHOUT_OPTIONS
@@ -45,54 +72,52 @@ fn v4<F: Frame>(frame: &F, decapsulate: Decapsulate, offset: usize) -> Option<Fo
         return None;
     }
     let [_, protocol] = frame.read(offset + 8)?;
-    let addresses = [u64::from_ne_bytes(frame.read(offset + 12)?), 0, 0, 0];
+    let addresses = u64::from_ne_bytes(frame.read(offset + 12)?);
     let end = offset + usize::from(u16::from_be_bytes([len_high, len_low]));
-    segment(frame, decapsulate, [offset + ipv4::MIN_LEN, end], protocol, (addresses, false))
+    segment(frame, decapsulate, [start, end], (protocol, far), addresses)
 }
 
+/// The segment in the IPv6 datagram at `offset`; none where it must be walked. Apart from [`plain`], so that the kernel
+/// program can keep its many words out of the way of IPv4.
 #[inline(always)]
-fn v6<F: Frame>(frame: &F, decapsulate: Decapsulate, offset: usize) -> Option<Found> {
+pub fn plain_v6<F: Frame>(frame: &F, decapsulate: impl Fn() -> Decapsulate, offset: usize) -> Option<Segment<KeyV6>> {
+    let start = offset + ipv6::LEN;
+    let far = frame.read(start + transport::TCP_LENGTH_AND_FLAGS)?;
     let [version, _, _, _, len_high, len_low, protocol, _] = frame.read(offset)?;
     if version >> 4 != 6 {
         return None;
     }
-    let start = offset + ipv6::LEN;
     let end = start + usize::from(u16::from_be_bytes([len_high, len_low]));
     let word = |at| frame.read(offset + at).map(u64::from_ne_bytes);
     let addresses = [word(8)?, word(16)?, word(24)?, word(32)?];
-    segment(frame, decapsulate, [start, end], protocol, (addresses, true))
+    segment(frame, decapsulate, [start, end], (protocol, far), addresses)
 }
 
-/// The segment from `start` to `end`.
+/// The segment from `start` to `end`, with the two bytes that are length and flags if it is one of TCP.
 #[inline(always)]
-fn segment<F: Frame>(
+#[expect(clippy::cast_possible_truncation, reason = "the word is cut in two")]
+fn segment<F: Frame, A: AddressWords>(
     frame: &F,
-    decapsulate: Decapsulate,
+    decapsulate: impl Fn() -> Decapsulate,
     [start, end]: [usize; 2],
-    protocol: u8,
-    (addresses, is_ipv6): ([u64; 4], bool),
-) -> Option<Found> {
+    (protocol, [length, flags]): (u8, [u8; 2]),
+    addresses: A,
+) -> Option<Segment<Key<A>>> {
+    let ports = u32::from_be_bytes(frame.read(start)?);
+    let [src_port, dst_port] = [(ports >> 16) as u16, ports as u16];
     let (header_len, marks) = match protocol {
-        TCP => {
-            let [length, flags] = frame.read(start + transport::TCP_LENGTH_AND_FLAGS)?;
-            let header_len = transport::tcp_header_len(length);
-            if header_len < transport::TCP_MIN_LEN {
-                return None;
-            }
-            (header_len, Marks::of_tcp(flags))
-        }
+        TCP => (transport::tcp_header_len(length), Marks::of_tcp(flags)),
+        UDP if tunnel::is_port(dst_port, decapsulate()) => return None,
         UDP => (transport::UDP_LEN, Marks::OTHER),
         _ => return None,
     };
-    if end > frame.wire_len() || start + header_len > end {
+    if protocol == TCP && header_len < transport::TCP_MIN_LEN
+        || start + header_len > end
+        || end > frame.wire_len()
+    {
         return None;
     }
-    let [src_high, src_low, dst_high, dst_low] = frame.read(start)?;
-    let ports = [u16::from_be_bytes([src_high, src_low]), u16::from_be_bytes([dst_high, dst_low])];
-    if protocol == UDP && tunnel::is_port(ports[1], decapsulate) {
-        return None;
-    }
-    Some(Found::segment(addresses, is_ipv6, ports, protocol, marks))
+    Some(Segment { key: Key::new(addresses, dst_port, protocol), src_port, marks })
 }
 
 #[cfg(test)]
@@ -100,7 +125,7 @@ mod tests {
     use super::*;
     use crate::{
         frame::CapturedFrame,
-        parse::{Link, explain},
+        parse::{Link, explain, find},
     };
 
     #[test]
@@ -113,9 +138,8 @@ mod tests {
                 bytes[at..at + 2].copy_from_slice(&ethertype.to_be_bytes());
                 let frame = CapturedFrame::whole(&bytes);
                 let walked = explain(&frame, Link::Ethernet, Decapsulate::ALL, ());
-                if let Some(plain) = find(&frame, Decapsulate::ALL) {
-                    assert_eq!(plain, walked, "ethertype {ethertype:#06x}, tagged: {tagged}");
-                }
+                let plain = find(&frame, Link::Ethernet, Decapsulate::ALL);
+                assert_eq!(plain, walked, "ethertype {ethertype:#06x}, tagged: {tagged}");
             }
         }
     }

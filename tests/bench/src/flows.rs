@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use sensor_common::{
     bench::FrameFlow,
-    table::{HashSecret, Home, KeyV4, Slot, SlotV4},
+    table::{HashSecret, Home, KeyV4},
 };
 
 /// A generator of numbers that look random, the same on every run (Steele, Lea and Flood, "Fast splittable
@@ -60,8 +60,8 @@ pub fn random(random: &mut Random, count: usize) -> Vec<FrameFlow> {
 pub fn colliding(count: usize, bucket_bits: u32) -> Vec<FrameFlow> {
     let secret = HashSecret::new([0; 5]);
     let home = |addresses: u64| {
-        let key = KeyV4::of_words(addresses, PORT, sensor_common::packet::TCP);
-        Home::of(SlotV4::hash(&key, |word| secret.0[word]), (1 << bucket_bits) - 1)
+        let key = KeyV4::new(addresses, PORT, sensor_common::packet::TCP);
+        Home::of(key.hash(|word| secret.0[word]), (1 << bucket_bits) - 1)
     };
     // With multipliers of 1 the high half of the hash is the destination (in memory order), and the two bits below
     // it the highest of source xor destination. What varies: the rest of both.

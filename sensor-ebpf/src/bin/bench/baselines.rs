@@ -13,10 +13,10 @@ use aya_ebpf::{
 use sensor_common::{
     frame::Frame,
     parse::{Decapsulate, Found, Link, find},
-    table::{BucketV4, Counters, HashSecret, Home, Increment, KeyV4, STAMP_NANOSECONDS, Slot, SlotV4},
+    table::{BucketV4, Counters, HashSecret, Home, Increment, KeyV4, STAMP_NANOSECONDS},
 };
 
-use crate::frame::WholeFrame;
+use crate::frame::{Received as _, WholeFrame};
 
 /// `BPF_F_MMAPABLE` of linux/bpf.h: the same kind of memory as the sensor's table has.
 const MAPPED: u32 = 1 << 10;
@@ -44,7 +44,7 @@ pub fn empty(_: XdpContext) -> u32 {
 /// Only parses.
 #[xdp]
 pub fn parse_only(ctx: XdpContext) -> u32 {
-    let found = parse(&WholeFrame::new(&ctx));
+    let found = parse(&WholeFrame::of(ctx.ctx));
     let KeyV4 { addresses, port_and_protocol } = found.key_v4();
     // The result must look used, or the compiler leaves the parser out.
     keep(addresses);
@@ -57,11 +57,11 @@ pub fn parse_only(ctx: XdpContext) -> u32 {
 /// Parses and counts in one random slot, whosever it is.
 #[xdp]
 pub fn floor(ctx: XdpContext) -> u32 {
-    let frame = WholeFrame::new(&ctx);
+    let frame = WholeFrame::of(ctx.ctx);
     let found = parse(&frame);
     // SAFETY: a reference is valid to read.
     let bits = unsafe { core::ptr::read_volatile(&raw const FLOOR_BITS) };
-    let hash = SlotV4::hash(&found.key_v4(), |word| SECRET.0[word]);
+    let hash = found.key_v4().hash(|word| SECRET.0[word]);
     let home = Home::of(hash, (1 << bits) - 1);
     let Some(bucket) = FLOOR.get_ptr_mut(home.bucket) else { return xdp_action::XDP_ABORTED };
     // SAFETY: one program at a time uses the map.
@@ -75,7 +75,7 @@ pub fn floor(ctx: XdpContext) -> u32 {
 /// Counts in a `BPF_MAP_TYPE_PERCPU_HASH`.
 #[xdp]
 pub fn percpu_hash(ctx: XdpContext) -> u32 {
-    let frame = WholeFrame::new(&ctx);
+    let frame = WholeFrame::of(ctx.ctx);
     let found = parse(&frame);
     let (key, increment) = (key(&found), increment(&found, frame.wire_len()));
     if let Some(counters) = KERNEL_HASH.get_ptr_mut(key) {
@@ -90,7 +90,7 @@ pub fn percpu_hash(ctx: XdpContext) -> u32 {
 /// Counts in a `BPF_MAP_TYPE_LRU_PERCPU_HASH`.
 #[xdp]
 pub fn lru_percpu_hash(ctx: XdpContext) -> u32 {
-    let frame = WholeFrame::new(&ctx);
+    let frame = WholeFrame::of(ctx.ctx);
     let found = parse(&frame);
     let (key, increment) = (key(&found), increment(&found, frame.wire_len()));
     if let Some(counters) = KERNEL_LRU.get_ptr_mut(key) {

@@ -5,7 +5,7 @@ use std::{io, marker::PhantomData, ops::Range, os::fd::RawFd, ptr};
 
 use memmap2::{MmapOptions, MmapRaw};
 use sensor_common::{
-    control::{Control, CpuState, Inspection},
+    control::{CpuState, Inspection},
     table::{BucketV4, BucketV6},
 };
 
@@ -22,8 +22,6 @@ unsafe impl Shared for BucketV4 {}
 unsafe impl Shared for BucketV6 {}
 // SAFETY: as above.
 unsafe impl Shared for CpuState {}
-// SAFETY: as above.
-unsafe impl Shared for Control {}
 // SAFETY: as above.
 unsafe impl Shared for Inspection {}
 // SAFETY: an integer of 8 bytes.

@@ -120,6 +120,7 @@ impl Program {
         }
         let secret = draw_secret().map_err(ProgramFailure::Random)?;
         let verdict = if drop { XDP_DROP } else { XDP_PASS };
+        let [buckets_v4, buckets_v6] = [size.bucket_bits_v4, size.bucket_bits_v6].map(|bits| 1_u32 << bits);
         let log_level = KernelLog::level();
         let begun = Instant::now();
         // Reads the kernel's types, which is most of what it takes to load.
@@ -128,8 +129,8 @@ impl Program {
         let mut ebpf = loader
             .override_global("AYA_LOG_LEVEL", &log_level, true)
             .override_global("VERDICT", &verdict, true)
-            .override_global("BUCKET_BITS_V4", &size.bucket_bits_v4, true)
-            .override_global("BUCKET_BITS_V6", &size.bucket_bits_v6, true)
+            .override_global("BUCKETS_V4", &buckets_v4, true)
+            .override_global("BUCKETS_V6", &buckets_v6, true)
             .override_global("HASH_SECRET", &secret.0, true)
             .override_global("DECAPSULATE", &decapsulate.to_words(), true)
             .map_max_entries(CPU_STATE, size.cpus)

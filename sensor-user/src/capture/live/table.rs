@@ -10,11 +10,11 @@ use aya::{
     maps::{HashMap, Map, MapData, MapError},
 };
 use sensor_common::{
-    control::{CONTROL, CPU_STATE, Control, CpuState, FrameTotals, GENERATIONS},
+    control::{CPU_STATE, CpuState, EPOCH_WORD, FrameTotals, GENERATIONS},
     packet::FlowKey,
     table::{
-        BUCKETS_PER_WORD, BucketV4, BucketV6, Counters, FLOWS_V4, FLOWS_V6, OVERFLOW, OverflowKey, SLOTS,
-        Slot, USED_V4, USED_V6,
+        AddressWords, BUCKETS_PER_WORD, Bucket, BucketV4, BucketV6, Counters, FLOWS_V4, FLOWS_V6, OVERFLOW,
+        OverflowKey, SLOTS, USED_V4, USED_V6,
     },
 };
 
@@ -28,6 +28,9 @@ const OVERFLOW_SHARE: u32 = 32;
 /// Kernel memory of an entry of the overflow, which is preallocated: 48 bytes of header, key and value
 /// (kernel/bpf/hashtab.c, struct `htab_elem`), and a list head of 16 for each, up to a power of two.
 const OVERFLOW_ENTRY: u64 = 48 + size_of::<OverflowKey>() as u64 + size_of::<Counters>() as u64 + 2 * 16;
+
+/// Words of the state of one CPU.
+const STATE_WORDS: usize = size_of::<CpuState>() / size_of::<u64>();
 
 /// Memory per flow that a table of this capacity takes at most, overflow, bitmap and both generations included.
 const BYTES_V4: u64 = 256;
@@ -131,19 +134,17 @@ pub struct Entry {
 }
 
 /// One address family: its buckets and the bitmap of those in use.
-struct Family<B> {
-    buckets: MappedArray<B>,
+struct Family<A: AddressWords> {
+    buckets: MappedArray<Bucket<A>>,
     used: MappedArray<u64>,
     bits: u32,
 }
 
-impl<B: Shared + Default> Family<B> {
-    fn drain<S: Slot>(
-        &mut self,
-        part: usize,
-        slots: impl Fn(&B) -> &[S; SLOTS],
-        mut each: impl FnMut(Entry),
-    ) {
+impl<A: AddressWords> Family<A>
+where
+    Bucket<A>: Shared,
+{
+    fn drain(&mut self, part: usize, mut each: impl FnMut(Entry)) {
         let buckets = 1usize << self.bits;
         let words = buckets / BUCKETS_PER_WORD as usize;
         let part_buckets = self.buckets.quiescent(part * buckets..(part + 1) * buckets);
@@ -155,10 +156,10 @@ impl<B: Shared + Default> Family<B> {
             while bits != 0 {
                 let bucket = &mut group[bits.trailing_zeros() as usize];
                 bits &= bits - 1;
-                for slot in slots(bucket).iter().filter(|slot| !slot.is_free()) {
+                for slot in bucket.0.iter().filter(|slot| !slot.is_free()) {
                     each(Entry { key: slot.flow_key(), counters: slot.counters() });
                 }
-                *bucket = B::default();
+                *bucket = Bucket::default();
             }
         }
     }
@@ -167,10 +168,13 @@ impl<B: Shared + Default> Family<B> {
 /// The maps of one interface's program, mapped.
 pub struct FlowTable {
     size: TableSize,
-    control: MappedArray<Control>,
+    /// How often the generations were switched.
+    epoch: u64,
     cpu_state: MappedArray<CpuState>,
-    v4: Family<BucketV4>,
-    v6: Family<BucketV6>,
+    /// The same as words, to write the epoch.
+    cpu_words: MappedArray<u64>,
+    v4: Family<u64>,
+    v6: Family<[u64; 4]>,
     overflow: [HashMap<MapData, [u8; size_of::<OverflowKey>()], [u8; size_of::<Counters>()]>; GENERATIONS],
     /// The totals of each CPU as of the last drain of each generation.
     drained: [Vec<FrameTotals>; GENERATIONS],
@@ -216,8 +220,9 @@ impl FlowTable {
         };
         Ok(Self {
             size,
-            control: map(ebpf, CONTROL, 1)?,
+            epoch: 0,
             cpu_state: map(ebpf, CPU_STATE, size.cpus)?,
+            cpu_words: map(ebpf, CPU_STATE, size.cpus * STATE_WORDS as u32)?,
             v4: Family {
                 buckets: map(ebpf, FLOWS_V4, size.buckets(size.bucket_bits_v4))?,
                 used: map(ebpf, USED_V4, size.words(size.bucket_bits_v4))?,
@@ -236,9 +241,12 @@ impl FlowTable {
     /// Lets the program count into the other generation; returns the one that it leaves. Programs that are
     /// running may still write to it until they end.
     pub fn flip(&mut self) -> usize {
-        let left = self.control.read(0).epoch;
-        self.control.write(0, Control { epoch: left.wrapping_add(1), reserved: 0 });
-        generation_of(left)
+        let left = generation_of(self.epoch);
+        self.epoch = self.epoch.wrapping_add(1);
+        for cpu in 0..self.cpu_state.len() {
+            self.cpu_words.write(cpu * STATE_WORDS + EPOCH_WORD, self.epoch);
+        }
+        left
     }
 
     /// Reads and empties a generation that no program uses any more. Returns what became of its frames.
@@ -250,8 +258,8 @@ impl FlowTable {
         for cpu in 0..self.size.cpus as usize {
             let part = cpu * GENERATIONS + generation;
             debug_assert!(part < self.size.parts());
-            self.v4.drain(part, |bucket| &bucket.0, &mut each);
-            self.v6.drain(part, |bucket| &bucket.0, &mut each);
+            self.v4.drain(part, &mut each);
+            self.v6.drain(part, &mut each);
         }
         let mut new = FrameTotals::default();
         for (cpu, drained) in self.drained[generation].iter_mut().enumerate() {
@@ -279,7 +287,7 @@ impl FlowTable {
     /// How full the fullest part of the active generation is, 0 to 1: of one CPU and one family.
     #[must_use]
     pub fn pressure(&self) -> f64 {
-        let active = generation_of(self.control.read(0).epoch);
+        let active = generation_of(self.epoch);
         let slots = |bits: u32| (SLOTS << bits) as f64;
         let parts = (0..self.cpu_state.len()).map(|cpu| {
             let totals = self.cpu_state.read(cpu).totals[active].since(&self.drained[active][cpu]);
@@ -296,7 +304,7 @@ impl FlowTable {
     }
 }
 
-const fn generation_of(epoch: u32) -> usize {
+const fn generation_of(epoch: u64) -> usize {
     epoch as usize % GENERATIONS
 }
 
