@@ -25,7 +25,7 @@ use std::{
 
 use pcap_parser::{
     LegacyPcapBlock, PcapError, PcapHeader,
-    nom::{self, IResult},
+    nom::{Err as ParseError, IResult},
     pcap::{parse_pcap_frame, parse_pcap_frame_be, parse_pcap_frame_modified, parse_pcap_header},
 };
 use sensor_common::{frame::CapturedFrame, parse::Link};
@@ -83,6 +83,9 @@ type RecordParser = fn(&[u8]) -> IResult<&[u8], LegacyPcapBlock<'_>, PcapError<&
 /// A pcap file as its header describes it.
 struct Pcap {
     parse: RecordParser,
+    /// Bytes of a record before its frame.
+    header_len: usize,
+    big_endian: bool,
     nanoseconds_per_unit: u64,
     link: Link,
 }
@@ -179,25 +182,27 @@ impl CaptureFile {
 impl Records {
     fn next_record(&mut self, pcap: &Pcap) -> Result<Option<Located>, FileError> {
         self.source.consume(std::mem::take(&mut self.current));
-        loop {
-            let data = self.source.data();
-            let needed = match (pcap.parse)(data) {
-                Ok((rest, record)) if record.data.len() <= MAX_FRAME => {
-                    self.current = data.len() - rest.len();
-                    return Ok(Some(pcap.locate(&record, self.current)));
-                }
-                Ok((_, record)) => return Err(self.damaged(absurd_length(record.data.len()))),
-                Err(nom::Err::Incomplete(nom::Needed::Size(missing))) => missing.get(),
-                Err(_) => return Err(self.damaged("its record header cannot be read".to_owned())),
-            };
-            if needed > MAX_FRAME {
-                return Err(self.damaged(absurd_length(needed)));
-            }
-            let wanted = data.len() + needed;
-            if self.fill(wanted)? < wanted {
-                return if self.source.data().is_empty() { Ok(None) } else { Err(self.truncated()) };
-            }
+        let buffered = self.fill(pcap.header_len)?;
+        if buffered == 0 {
+            return Ok(None);
         }
+        if buffered < pcap.header_len {
+            return Err(self.truncated());
+        }
+        // Judged by what it says itself, never by how much of it is buffered.
+        let captured = pcap.captured(self.source.data());
+        if captured > MAX_FRAME {
+            return Err(self.damaged(absurd_length(captured)));
+        }
+        let length = pcap.header_len + captured;
+        if self.fill(length)? < length {
+            return Err(self.truncated());
+        }
+        let Ok((_, record)) = (pcap.parse)(&self.source.data()[..length]) else {
+            return Err(self.damaged("its record header cannot be read".to_owned()));
+        };
+        self.current = length;
+        Ok(Some(pcap.locate(&record, length)))
     }
 
     fn next_packet(&mut self, section: &mut Section) -> Result<Option<Located>, FileError> {
@@ -255,7 +260,7 @@ impl Pcap {
     fn of(data: &[u8], name: &str) -> Result<Self, FileError> {
         let header = match parse_pcap_header(data) {
             Ok((_, header)) => header,
-            Err(nom::Err::Incomplete(_)) if data.len() >= size_of::<u32>() => {
+            Err(ParseError::Incomplete(_)) if data.len() >= size_of::<u32>() => {
                 return Err(FileError::TruncatedHeader { file: name.to_owned() });
             }
             Err(_) => return Err(FileError::of_beginning(name, data)),
@@ -264,16 +269,26 @@ impl Pcap {
         let link_type = header.network.0.cast_unsigned() & 0xffff;
         let link =
             link_of(link_type).ok_or_else(|| FileError::LinkType { file: name.to_owned(), link_type })?;
-        let parse = match (header.is_modified_format(), header.is_bigendian()) {
-            (true, _) => parse_pcap_frame_modified,
-            (false, true) => parse_pcap_frame_be,
-            (false, false) => parse_pcap_frame,
+        let big_endian = header.is_bigendian();
+        let (parse, header_len): (RecordParser, _) = match (header.is_modified_format(), big_endian) {
+            (true, _) => (parse_pcap_frame_modified, 24),
+            (false, true) => (parse_pcap_frame_be, 16),
+            (false, false) => (parse_pcap_frame, 16),
         };
         Ok(Self {
             parse,
+            header_len,
+            big_endian,
             nanoseconds_per_unit: if header.is_nanosecond_precision() { 1 } else { 1000 },
             link,
         })
+    }
+
+    /// Bytes of a frame that were captured, as the header of its record says.
+    fn captured(&self, header: &[u8]) -> usize {
+        let field = [header[8], header[9], header[10], header[11]];
+        let captured = if self.big_endian { u32::from_be_bytes(field) } else { u32::from_le_bytes(field) };
+        captured as usize
     }
 
     fn locate(&self, record: &LegacyPcapBlock<'_>, length: usize) -> Located {
