@@ -54,14 +54,27 @@ pub struct FlowId {
 impl Hash for FlowId {
     /// Feeds whole words: replay does this for every frame, and the derived form feeds every field and
     /// every enum's tag on its own.
+    #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
         let Self { src, dst, dst_port, protocol } = *self;
         state.write_u32(u32::from(dst_port) | u32::from(protocol.0) << 16);
-        match (src, dst) {
-            (IpAddr::V4(src), IpAddr::V4(dst)) => {
-                state.write_u64(u64::from(src.to_bits()) << 32 | u64::from(dst.to_bits()));
+        Pair(src, dst).hash(state);
+    }
+}
+
+/// Two addresses, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pair(pub IpAddr, pub IpAddr);
+
+impl Hash for Pair {
+    /// In whole words.
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match *self {
+            Self(IpAddr::V4(first), IpAddr::V4(second)) => {
+                state.write_u64(u64::from(first.to_bits()) << 32 | u64::from(second.to_bits()));
             }
-            (src, dst) => [src, dst].into_iter().for_each(|address| match address {
+            Self(first, second) => [first, second].into_iter().for_each(|address| match address {
                 IpAddr::V4(address) => state.write_u32(address.to_bits()),
                 IpAddr::V6(address) => state.write_u128(address.to_bits()),
             }),

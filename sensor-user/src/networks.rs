@@ -1,60 +1,79 @@
 //! Which addresses the admin answers for, and the direction of a conversation.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 /// The local networks; everything else is external.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LocalNetworks(Vec<IpNet>);
+pub struct LocalNetworks {
+    networks: Vec<IpNet>,
+    v4: Ranges<u32>,
+    v6: Ranges<u128>,
+}
+
+/// Addresses from the first to the last of each pair; the pairs do not overlap and are in order. What is asked for
+/// every flow is answered by one short search.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Ranges<T>(Vec<(T, T)>);
+
+impl<T: Ord + Copy> Ranges<T> {
+    fn contains(&self, address: T) -> bool {
+        let after = self.0.partition_point(|(first, _)| *first <= address);
+        after > 0 && address <= self.0[after - 1].1
+    }
+}
 
 /// The networks of RFC 1918 and RFC 4193.
 pub const DEFAULT_LOCAL_NETWORKS: [&str; 4] = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"];
+
+/// Addresses that mean something on their own link only, or are no host's: unspecified, loopback, link-local (RFC 3927,
+/// RFC 4291), multicast and broadcast. Routed multicast is among them: it is a group, not a place.
+const NEVER_ROUTED: [IpNet; 9] = [
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 32)),
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8)),
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(169, 254, 0, 0), 16)),
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(224, 0, 0, 0), 4)),
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::BROADCAST, 32)),
+    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 128)),
+    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128)),
+    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10)),
+    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0), 8)),
+];
 
 impl LocalNetworks {
     /// From a list; overlapping networks are merged.
     #[must_use]
     pub fn new(networks: &[IpNet]) -> Self {
-        Self(IpNet::aggregate(&networks.to_vec()))
+        let (mut v4, mut v6) = (Ranges(Vec::new()), Ranges(Vec::new()));
+        // Aggregated networks are disjoint, and sorted within their family.
+        for network in IpNet::aggregate(&[networks, &NEVER_ROUTED].concat()) {
+            match network {
+                IpNet::V4(network) => v4.0.push((network.network().to_bits(), network.broadcast().to_bits())),
+                IpNet::V6(network) => v6.0.push((network.network().to_bits(), network.broadcast().to_bits())),
+            }
+        }
+        Self { networks: IpNet::aggregate(&networks.to_vec()), v4, v6 }
     }
 
     /// The networks, merged and in order.
     pub fn iter(&self) -> impl Iterator<Item = &IpNet> {
-        self.0.iter()
+        self.networks.iter()
     }
 
     /// Whether `address` is local: in one of the networks, or one that no router forwards.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
-        is_never_routed(address) || self.0.iter().any(|network| network.contains(&address))
+        match address {
+            IpAddr::V4(address) => self.v4.contains(address.to_bits()),
+            IpAddr::V6(address) => self.v6.contains(address.to_bits()),
+        }
     }
 
     /// The direction of a conversation that `initiator` opened to `responder`.
     #[must_use]
     pub fn direction(&self, initiator: IpAddr, responder: IpAddr) -> Direction {
-        match (self.contains(initiator), self.contains(responder)) {
-            (true, false) => Direction::Outbound,
-            (false, true) => Direction::Inbound,
-            (true, true) => Direction::Internal,
-            (false, false) => Direction::Transit,
-        }
-    }
-}
-
-/// Whether an address means something on its own link only, or is no host's: link-local (RFC 3927, RFC 4291), multicast,
-/// broadcast, unspecified and loopback addresses. Routed multicast is among them: it is a group, not a place.
-fn is_never_routed(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => {
-            v4.is_link_local()
-                || v4.is_multicast()
-                || v4.is_broadcast()
-                || v4.is_unspecified()
-                || v4.is_loopback()
-        }
-        IpAddr::V6(v6) => {
-            v6.is_unicast_link_local() || v6.is_multicast() || v6.is_unspecified() || v6.is_loopback()
-        }
+        Direction::between(self.contains(initiator), self.contains(responder))
     }
 }
 
@@ -78,6 +97,17 @@ pub enum Direction {
 }
 
 impl Direction {
+    /// The direction from an initiator to a responder of which each is local or not.
+    #[must_use]
+    pub const fn between(initiator: bool, responder: bool) -> Self {
+        match (initiator, responder) {
+            (true, false) => Self::Outbound,
+            (false, true) => Self::Inbound,
+            (true, true) => Self::Internal,
+            (false, false) => Self::Transit,
+        }
+    }
+
     /// Whether the initiator is local.
     #[must_use]
     pub const fn from_local(self) -> bool {

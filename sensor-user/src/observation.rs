@@ -2,12 +2,19 @@
 //!
 //! Detectors and statistics see only these, in the order of their time within a drain.
 
-use std::net::IpAddr;
+use std::{
+    hash::{Hash, Hasher},
+    net::IpAddr,
+};
 
-use crate::{clock::Timestamp, flow::Protocol, networks::Direction};
+use crate::{
+    clock::Timestamp,
+    flow::{Pair, Protocol},
+    networks::Direction,
+};
 
 /// The unit that is counted: who opened a conversation to which port of whom.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Trifecta {
     /// Who opened it.
     pub initiator: IpAddr,
@@ -17,6 +24,16 @@ pub struct Trifecta {
     pub port: u16,
     /// Transport protocol.
     pub protocol: Protocol,
+}
+
+impl Hash for Trifecta {
+    /// In whole words: it is looked up for every flow.
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Self { initiator, responder, port, protocol } = *self;
+        state.write_u32(u32::from(port) | u32::from(protocol.0) << 16);
+        Pair(initiator, responder).hash(state);
+    }
 }
 
 /// How a trifecta came to be seen for the first time.

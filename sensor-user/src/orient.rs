@@ -19,11 +19,11 @@ use std::{collections::HashMap, net::IpAddr, time::Duration};
 use foldhash::fast::RandomState;
 use sensor_common::packet::Marks;
 
-pub use self::memory::{Memory, Seen};
+pub use self::memory::{Memory, Place, Seen};
 use crate::{
     clock::Timestamp,
     config::Config,
-    flow::{Drain, Flow, Protocol},
+    flow::{Drain, Flow, FlowId, Pair, Protocol},
     networks::{Direction, LocalNetworks},
     observation::{Contact, Observation, Opening, Outcome, Response, Trifecta},
 };
@@ -44,18 +44,76 @@ const SERVICE_PEERS: u32 = 3;
 /// Drains in the course of which the memories are swept once.
 const SWEEP_SHARE: usize = 300;
 
-/// What is remembered of a trifecta.
+/// What is remembered of a trifecta: 16 bytes, with key and time a cache line's worth.
 #[derive(Clone, Copy, Debug)]
 struct Conversation {
-    initiator_port: u16,
-    opening: Opening,
-    outcome: Option<Outcome>,
-    /// Interval of the first sight.
-    opened: u32,
-    /// Interval that `packets` is of.
-    interval: u32,
-    /// Frames from the initiator in that interval.
+    /// Frames from the initiator in the interval named below.
     packets: u64,
+    /// Interval of the last activity.
+    interval: u32,
+    initiator_port: u16,
+    age: Age,
+    outcome: Option<Outcome>,
+}
+
+const _: () = assert!(size_of::<Conversation>() == 16);
+
+/// How and when a conversation was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Age {
+    /// Opened in the interval of its last activity.
+    Fresh,
+    /// Opened before.
+    Known,
+    /// Its opening was not seen.
+    MidStream,
+}
+
+impl Age {
+    const fn opening(self) -> Opening {
+        match self {
+            Self::Fresh | Self::Known => Opening::New,
+            Self::MidStream => Opening::MidStream,
+        }
+    }
+}
+
+/// A trifecta with its direction, which tells the memory that it is in.
+#[derive(Clone, Copy, Debug)]
+struct Subject {
+    trifecta: Trifecta,
+    direction: Direction,
+}
+
+/// Which ends of a flow are local.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Ends {
+    src: bool,
+    dst: bool,
+}
+
+impl Ends {
+    /// The conversation that the sender of `flow` opened.
+    fn forward(self, flow: &Flow) -> Subject {
+        let FlowId { src, dst, dst_port, protocol } = flow.id;
+        let trifecta = Trifecta { initiator: src, responder: dst, port: dst_port, protocol };
+        Subject { trifecta, direction: Direction::between(self.src, self.dst) }
+    }
+
+    /// The conversation that `flow` answers.
+    fn reverse(self, flow: &Flow) -> Subject {
+        let FlowId { src, dst, protocol, .. } = flow.id;
+        let trifecta = Trifecta { initiator: dst, responder: src, port: flow.src_port, protocol };
+        Subject { trifecta, direction: Direction::between(self.dst, self.src) }
+    }
+}
+
+/// When a flow is handled.
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    key: u64,
+    position: u32,
+    ends: Ends,
 }
 
 /// Frames of one trifecta in one drain.
@@ -115,10 +173,11 @@ pub struct Orientation {
     local: Memory<Trifecta, Conversation>,
     /// All others: a flood of strangers must not displace what is known of the admin's own hosts.
     foreign: Memory<Trifecta, Conversation>,
-    peers: Memory<(IpAddr, IpAddr), ()>,
+    peers: Memory<Pair, ()>,
     handshakes: Handshakes,
+    shared: SharedPorts,
     interval: u32,
-    order: Vec<(u64, u32)>,
+    order: Vec<Turn>,
     oriented: Oriented,
 }
 
@@ -138,6 +197,7 @@ impl Orientation {
             foreign: Memory::new(period, foreign),
             peers: Memory::new(PEER_MEMORY, config.capacity.peers),
             handshakes: Handshakes::default(),
+            shared: SharedPorts::default(),
             interval: 0,
             order: Vec::new(),
             oriented: Oriented::default(),
@@ -169,10 +229,8 @@ impl Orientation {
 
     /// Memory at full capacity in bytes.
     #[must_use]
-    pub fn bytes_at_capacity(&self) -> usize {
-        (self.local.capacity() + self.foreign.capacity())
-            * Memory::<Trifecta, Conversation>::bytes_per_entry()
-            + self.peers.capacity() * Memory::<(IpAddr, IpAddr), ()>::bytes_per_entry()
+    pub const fn bytes_at_capacity(&self) -> usize {
+        self.local.bytes_at_capacity() + self.foreign.bytes_at_capacity() + self.peers.bytes_at_capacity()
     }
 
     /// Orients the flows of a drain.
@@ -181,18 +239,12 @@ impl Orientation {
         observations.clear();
         activities.clear();
         outcomes.clear();
-        let mut order = std::mem::take(&mut self.order);
-        order.clear();
-        let positions = drain.flows.iter().zip(0u32..);
-        order.extend(positions.map(|(flow, position)| (sort_key(flow), position)));
-        order.sort_unstable();
-        self.handshakes.look(&drain.flows, &self.networks);
-        let shared = shared_ports(&drain.flows);
-        for &(_, position) in &order {
-            self.orient_flow(&drain.flows[position as usize], &shared);
+        let order = self.order(&drain.flows);
+        for turn in &order {
+            self.orient_flow(&drain.flows[turn.position as usize], turn.ends);
         }
-        self.refuse_all(&drain.flows);
         self.order = order;
+        self.refuse_all(&drain.flows);
         self.local.sweep(drain.end, SWEEP_SHARE);
         self.foreign.sweep(drain.end, SWEEP_SHARE);
         self.peers.sweep(drain.end, SWEEP_SHARE);
@@ -200,42 +252,62 @@ impl Orientation {
         &self.oriented
     }
 
-    fn orient_flow(&mut self, flow: &Flow, shared: &SharedPorts) {
-        let forward = trifecta(flow.id.src, flow.id.dst, flow.id.dst_port, flow.id.protocol);
-        let reverse = trifecta(flow.id.dst, flow.id.src, flow.src_port, flow.id.protocol);
+    /// Looks at every flow once: who is local, when it is handled, and what all of them together tell.
+    fn order(&mut self, flows: &[Flow]) -> Vec<Turn> {
+        let mut order = std::mem::take(&mut self.order);
+        order.clear();
+        self.shared.clear();
+        for (flow, position) in flows.iter().zip(0u32..) {
+            let ends =
+                Ends { src: self.networks.contains(flow.id.src), dst: self.networks.contains(flow.id.dst) };
+            self.handshakes.look(flow, ends);
+            self.shared.look(flow);
+            order.push(Turn { key: sort_key(flow), position, ends });
+        }
+        order.sort_unstable_by_key(|turn| (turn.key, turn.position));
+        order
+    }
+
+    fn orient_flow(&mut self, flow: &Flow, ends: Ends) {
+        let (forward, now) = (ends.forward(flow), flow.first_seen);
         let tcp = flow.id.protocol == Protocol::TCP;
+        if tcp && flow.marks.has(Marks::SYN) && flow.packets > 0 {
+            return self.sent(&forward, None, flow, Opening::New);
+        }
         if flow.packets == 0 {
-            self.respond(&forward, flow.first_seen, Outcome::Unreachable);
-        } else if tcp && flow.marks.has(Marks::SYN) {
-            self.sent(&forward, flow, Opening::New);
-        } else if tcp && flow.marks.has(Marks::SYN_ACK) {
-            if !self.is_unsolicited(&reverse, flow.first_seen) {
-                self.answered(&reverse, flow, Opening::New);
+            if let Some(place) = self.find(&forward, now) {
+                self.respond(place, &forward, now, Outcome::Unreachable);
             }
-        } else if self.knows(&forward, flow.first_seen) {
-            self.sent(&forward, flow, Opening::New);
-        } else if self.knows(&reverse, flow.first_seen) {
-            self.answered(&reverse, flow, Opening::New);
+            return;
+        }
+        let reverse = ends.reverse(flow);
+        if tcp && flow.marks.has(Marks::SYN_ACK) {
+            let known = self.find(&reverse, now);
+            if known.is_some() || !self.is_unsolicited(&reverse, now) {
+                self.answered(&reverse, known, flow, Opening::New);
+            }
+        } else if let Some(known) = self.find(&forward, now) {
+            self.sent(&forward, Some(known), flow, Opening::New);
+        } else if let Some(known) = self.find(&reverse, now) {
+            self.answered(&reverse, Some(known), flow, Opening::New);
         } else if !flow.marks.has(Marks::SEGMENT) {
             // Later fragments of a conversation that is forgotten.
         } else if !tcp {
-            self.sent(&forward, flow, Opening::New);
+            self.sent(&forward, None, flow, Opening::New);
         } else if !only_reset(flow.marks) {
-            if self.estimate(flow, shared) {
-                self.sent(&forward, flow, Opening::MidStream);
+            if self.estimate(flow, ends) {
+                self.sent(&forward, None, flow, Opening::MidStream);
             } else {
-                self.answered(&reverse, flow, Opening::MidStream);
+                self.answered(&reverse, None, flow, Opening::MidStream);
             }
         }
     }
 
-    /// Whether a SYN+ACK for `trifecta` answers nothing: its SYN was not seen, on a mirror that shows SYNs of local
-    /// hosts. Anyone can send such a frame to any local address, so it opens no conversation of that address. If
-    /// there is one, what the address sends itself will tell.
-    fn is_unsolicited(&mut self, trifecta: &Trifecta, now: Timestamp) -> bool {
-        self.networks.contains(trifecta.initiator)
-            && self.handshakes.shows_syn(now)
-            && !self.knows(trifecta, now)
+    /// Whether a SYN+ACK for `subject`, which is not known, answers nothing: its SYN was not seen, on a mirror that
+    /// shows SYNs of local hosts. Anyone can send such a frame to any local address, so it opens no conversation of
+    /// that address. If there is one, what the address sends itself will tell.
+    fn is_unsolicited(&self, subject: &Subject, now: Timestamp) -> bool {
+        subject.direction.from_local() && self.handshakes.shows_syn(now)
     }
 
     /// Who initiated a mid-stream conversation: true for the sender of `flow`.
@@ -243,75 +315,87 @@ impl Orientation {
     /// An estimate. The end with a well-known port responds. Else, between a local and an external address, the
     /// local one is taken for the initiator, unless several ends share its port, as they share a server's. Else
     /// the end with the lower port responds: services sit below the ports that systems hand out to clients.
-    fn estimate(&self, flow: &Flow, shared: &SharedPorts) -> bool {
+    fn estimate(&self, flow: &Flow, ends: Ends) -> bool {
         let (from, to) = (flow.src_port, flow.id.dst_port);
         match (from < WELL_KNOWN, to < WELL_KNOWN) {
             (true, false) => return false,
             (false, true) => return true,
             _ => {}
         }
-        match (self.networks.contains(flow.id.src), self.networks.contains(flow.id.dst)) {
-            (true, false) => !shared.is_service(flow.id.src, from),
-            (false, true) => shared.is_service(flow.id.dst, to),
+        match (ends.src, ends.dst) {
+            (true, false) => !self.shared.is_service(flow.id.src, from),
+            (false, true) => self.shared.is_service(flow.id.dst, to),
             _ => to <= from,
         }
     }
 
-    fn memory(&mut self, trifecta: &Trifecta) -> &mut Memory<Trifecta, Conversation> {
-        if self.networks.contains(trifecta.initiator) { &mut self.local } else { &mut self.foreign }
+    const fn memory(&mut self, subject: &Subject) -> &mut Memory<Trifecta, Conversation> {
+        if subject.direction.from_local() { &mut self.local } else { &mut self.foreign }
     }
 
-    fn knows(&mut self, trifecta: &Trifecta, now: Timestamp) -> bool {
-        self.memory(trifecta).get(trifecta, now).is_some()
+    fn find(&mut self, subject: &Subject, now: Timestamp) -> Option<Place> {
+        self.memory(subject).find(&subject.trifecta, now)
     }
 
-    /// The initiator of `trifecta` sent `flow`.
-    fn sent(&mut self, trifecta: &Trifecta, flow: &Flow, opening: Opening) {
-        let opening = self.see(trifecta, flow, flow.src_port, opening, flow.packets);
+    /// The initiator of `subject` sent `flow`.
+    fn sent(&mut self, subject: &Subject, known: Option<Place>, flow: &Flow, opening: Opening) {
+        let (place, opening) = self.see(subject, known, flow, (flow.src_port, opening), flow.packets);
         // On a mirror that shows no answers, an initiator that goes on after its SYN has got one. Where answers can
         // be seen they must be: a scanner may send what it likes.
         let goes_on = flow.id.protocol == Protocol::TCP && flow.marks.has(Marks::OTHER.with(Marks::FIN));
         if goes_on && opening == Opening::New && !self.handshakes.shows_syn_ack(flow.first_seen) {
-            self.respond(trifecta, flow.first_seen, Outcome::Answered);
+            self.respond(place, subject, flow.first_seen, Outcome::Answered);
         } else if flow.marks.has(Marks::UNREACHABLE) {
-            self.respond(trifecta, flow.first_seen, Outcome::Unreachable);
+            self.respond(place, subject, flow.first_seen, Outcome::Unreachable);
         }
     }
 
-    /// The responder of `trifecta` sent `flow`. `opening` is what the trifecta is where it was not known.
-    fn answered(&mut self, trifecta: &Trifecta, flow: &Flow, opening: Opening) {
-        self.see(trifecta, flow, flow.id.dst_port, opening, 0);
+    /// The responder of `subject` sent `flow`. `opening` is what the conversation is where it was not known.
+    fn answered(&mut self, subject: &Subject, known: Option<Place>, flow: &Flow, opening: Opening) {
+        let (place, _) = self.see(subject, known, flow, (flow.id.dst_port, opening), 0);
         let outcome = if only_reset(flow.marks) { Outcome::Refused } else { Outcome::Answered };
-        self.respond(trifecta, flow.first_seen, outcome);
+        self.respond(place, subject, flow.first_seen, outcome);
     }
 
-    /// Sees a trifecta; reports a contact if it is the first sight, and its activity. Returns how the trifecta
-    /// was opened, `opening` only where it was not known.
+    /// Sees a trifecta, where it is known at its place; reports a contact if it is the first sight, and its
+    /// activity. `fresh` has the initiator's port and how the trifecta was opened where it was not known. Returns its
+    /// place and how it was opened.
     fn see(
         &mut self,
-        trifecta: &Trifecta,
+        subject: &Subject,
+        known: Option<Place>,
         flow: &Flow,
-        initiator_port: u16,
-        opening: Opening,
+        fresh: (u16, Opening),
         sent: u64,
-    ) -> Opening {
-        let now = flow.first_seen;
-        let interval = self.interval;
-        let fresh =
-            Conversation { initiator_port, opening, outcome: None, opened: interval, interval, packets: 0 };
-        let (conversation, new) = match self.memory(trifecta).see(*trifecta, now, fresh) {
+    ) -> (Place, Opening) {
+        let (now, interval) = (flow.first_seen, self.interval);
+        let Subject { trifecta, direction } = *subject;
+        let (initiator_port, opening) = fresh;
+        let age = if opening == Opening::New { Age::Fresh } else { Age::MidStream };
+        let memory = self.memory(subject);
+        let (place, seen) = match known {
+            Some(place) => (place, Seen::Known(memory.touch(place, now))),
+            None => memory.see(
+                trifecta,
+                now,
+                Conversation { packets: 0, interval, initiator_port, age, outcome: None },
+            ),
+        };
+        let (conversation, new) = match seen {
             Seen::Known(conversation) => (conversation, false),
             Seen::New(conversation) => (conversation, true),
         };
         let first = new || conversation.interval != interval;
-        if first {
+        if first && !new {
             conversation.interval = interval;
             conversation.packets = 0;
+            if conversation.age == Age::Fresh {
+                conversation.age = Age::Known;
+            }
         }
-        let (before, opening) = (conversation.packets, conversation.opening);
+        let (before, opening) = (conversation.packets, conversation.age.opening());
         conversation.packets += sent;
-        let new_peer = self.see_peer(trifecta, now);
-        let direction = self.networks.direction(trifecta.initiator, trifecta.responder);
+        let new_peer = self.see_peer(subject, now);
         if direction.from_local() {
             self.oriented.activities.push(Activity {
                 source: trifecta.initiator,
@@ -322,38 +406,37 @@ impl Orientation {
             });
         }
         if new {
-            let contact =
-                Contact { time: now, trifecta: *trifecta, initiator_port, direction, opening, new_peer };
+            let contact = Contact { time: now, trifecta, initiator_port, direction, opening, new_peer };
             self.oriented.observations.push(Observation::Contact(contact));
         }
-        opening
+        (place, opening)
     }
 
     /// Sees the pair of local and external address; true where they were silent for [`PEER_MEMORY`].
-    fn see_peer(&mut self, trifecta: &Trifecta, now: Timestamp) -> bool {
-        let Trifecta { initiator, responder, .. } = *trifecta;
-        let pair = match self.networks.direction(initiator, responder) {
-            Direction::Outbound => (initiator, responder),
-            Direction::Inbound => (responder, initiator),
+    fn see_peer(&mut self, subject: &Subject, now: Timestamp) -> bool {
+        let Trifecta { initiator, responder, .. } = subject.trifecta;
+        let pair = match subject.direction {
+            Direction::Outbound => Pair(initiator, responder),
+            Direction::Inbound => Pair(responder, initiator),
             Direction::Internal | Direction::Transit => return false,
         };
-        matches!(self.peers.see(pair, now, ()), Seen::New(()))
+        matches!(self.peers.see(pair, now, ()).1, Seen::New(()))
     }
 
     /// Notes an outcome of a known trifecta, if it says more than what was known.
-    fn respond(&mut self, trifecta: &Trifecta, time: Timestamp, outcome: Outcome) {
+    fn respond(&mut self, place: Place, subject: &Subject, time: Timestamp, outcome: Outcome) {
         let interval = self.interval;
-        let Some(conversation) = self.memory(trifecta).get(trifecta, time) else { return };
+        let Subject { trifecta, direction } = *subject;
+        let conversation = self.memory(subject).value(place);
         let before = conversation.outcome;
         if before.is_some_and(|before| rank(before) >= rank(outcome)) {
             return;
         }
         conversation.outcome = Some(outcome);
-        let Conversation { initiator_port, opened, opening, .. } = *conversation;
-        let direction = self.networks.direction(trifecta.initiator, trifecta.responder);
-        let response = Response { time, trifecta: *trifecta, initiator_port, direction, outcome };
+        let Conversation { initiator_port, interval: active, age, .. } = *conversation;
+        let response = Response { time, trifecta, initiator_port, direction, outcome };
         self.oriented.observations.push(Observation::Response(response));
-        if direction.from_local() && opened == interval && opening == Opening::New {
+        if direction.from_local() && age == Age::Fresh && active == interval {
             let change = OutcomeChange { source: trifecta.initiator, before, after: outcome };
             self.oriented.outcomes.push(change);
         }
@@ -373,15 +456,17 @@ impl Orientation {
         }
         for flow in flows.iter().filter(|flow| flow.marks.has(Marks::SYN)) {
             if let Some(&time) = resets.get(&(flow.id.src, flow.id.dst, flow.src_port)) {
-                let attempt = trifecta(flow.id.src, flow.id.dst, flow.id.dst_port, flow.id.protocol);
-                self.respond(&attempt, time, Outcome::Refused);
+                let ends = Ends {
+                    src: self.networks.contains(flow.id.src),
+                    dst: self.networks.contains(flow.id.dst),
+                };
+                let attempt = ends.forward(flow);
+                if let Some(place) = self.find(&attempt, time) {
+                    self.respond(place, &attempt, time, Outcome::Refused);
+                }
             }
         }
     }
-}
-
-fn trifecta(initiator: IpAddr, responder: IpAddr, port: u16, protocol: Protocol) -> Trifecta {
-    Trifecta { initiator, responder, port, protocol }
 }
 
 const fn only_reset(marks: Marks) -> bool {
@@ -411,14 +496,15 @@ impl Handshakes {
     /// How long a mirror is taken to show what it has shown.
     const MEMORY: Duration = Duration::from_mins(10);
 
-    fn look(&mut self, flows: &[Flow], networks: &LocalNetworks) {
-        for flow in flows.iter().filter(|flow| flow.id.protocol == Protocol::TCP && flow.packets > 0) {
-            if flow.marks.has(Marks::SYN) && networks.contains(flow.id.src) {
-                self.syn = self.syn.max(Some(flow.first_seen));
-            }
-            if flow.marks.has(Marks::SYN_ACK) && networks.contains(flow.id.dst) {
-                self.syn_ack = self.syn_ack.max(Some(flow.first_seen));
-            }
+    fn look(&mut self, flow: &Flow, ends: Ends) {
+        if flow.id.protocol != Protocol::TCP || flow.packets == 0 {
+            return;
+        }
+        if flow.marks.has(Marks::SYN) && ends.src {
+            self.syn = self.syn.max(Some(flow.first_seen));
+        }
+        if flow.marks.has(Marks::SYN_ACK) && ends.dst {
+            self.syn_ack = self.syn_ack.max(Some(flow.first_seen));
         }
     }
 
@@ -456,25 +542,25 @@ fn sort_key(flow: &Flow) -> u64 {
 }
 
 /// How many ends each port of mid-stream TCP is shared by, in one drain.
+#[derive(Debug, Default)]
 struct SharedPorts(HashMap<(IpAddr, u16), u32, RandomState>);
 
 impl SharedPorts {
+    fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// Counts a flow if it is mid-stream, for the address and port that it goes to: each is from another address.
+    fn look(&mut self, flow: &Flow) {
+        let opens = flow.marks.has(Marks::SYN.with(Marks::SYN_ACK));
+        if flow.id.protocol == Protocol::TCP && flow.marks.has(Marks::SEGMENT) && !opens {
+            *self.0.entry((flow.id.dst, flow.id.dst_port)).or_default() += 1;
+        }
+    }
+
     fn is_service(&self, address: IpAddr, port: u16) -> bool {
         self.0.get(&(address, port)).is_some_and(|&ends| ends >= SERVICE_PEERS)
     }
-}
-
-/// Counts, for every address and port that mid-stream flows go to, the flows: each is from another address.
-fn shared_ports(flows: &[Flow]) -> SharedPorts {
-    let mut ends: HashMap<_, u32, _> = HashMap::default();
-    let mid_stream = flows
-        .iter()
-        .filter(|flow| flow.id.protocol == Protocol::TCP && flow.marks.has(Marks::SEGMENT))
-        .filter(|flow| !flow.marks.has(Marks::SYN.with(Marks::SYN_ACK)));
-    for flow in mid_stream {
-        *ends.entry((flow.id.dst, flow.id.dst_port)).or_default() += 1;
-    }
-    SharedPorts(ends)
 }
 
 #[cfg(test)]

@@ -1,9 +1,16 @@
 //! A bounded memory: what was seen within a period, and what had to be forgotten early.
+//!
+//! Entries lie side by side in the order in which they came, found by a hash table of their positions. So a flood of
+//! new keys writes memory in order, as does the search for victims, and only the table of positions, a few bytes an
+//! entry, is visited at random.
 
-use std::{hash::Hash, time::Duration};
+use std::{
+    hash::{BuildHasher as _, Hash},
+    time::Duration,
+};
 
 use foldhash::fast::RandomState;
-use indexmap::{IndexMap, map::Entry};
+use hashbrown::HashTable;
 
 use crate::clock::Timestamp;
 
@@ -11,13 +18,17 @@ use crate::clock::Timestamp;
 /// all, at no cost per access; the same is known from caches that sample.
 const VICTIM_SAMPLE: usize = 8;
 
-/// Least number of entries that one [`Memory::sweep`] looks at.
+/// Least number of places that one [`Memory::sweep`] looks at.
 const MIN_SWEEP: usize = 64;
 
 /// Keys seen within `period`, each with a value, at most `capacity` of them.
 #[derive(Debug)]
 pub struct Memory<K, V> {
-    entries: IndexMap<K, Remembered<V>, RandomState>,
+    entries: Vec<Remembered<K, V>>,
+    /// Positions in `entries`.
+    index: HashTable<u32>,
+    /// With a random seed: keys are chosen by strangers.
+    hasher: RandomState,
     period: Duration,
     capacity: usize,
     /// Where the search for expired entries and victims goes on.
@@ -26,9 +37,20 @@ pub struct Memory<K, V> {
 }
 
 #[derive(Debug)]
-struct Remembered<V> {
+struct Remembered<K, V> {
     last_seen: Timestamp,
     value: V,
+    key: K,
+}
+
+/// Where an entry lies, until the next sweep, or until it is forgotten to make room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place(u32);
+
+impl Place {
+    const fn at(self) -> usize {
+        self.0 as usize
+    }
 }
 
 /// What [`Memory::see`] found.
@@ -41,45 +63,64 @@ pub enum Seen<'a, V> {
 }
 
 impl<K: Hash + Eq + Copy, V: Copy> Memory<K, V> {
-    /// An empty memory. A capacity of 0 is taken as 1.
+    /// An empty memory. A capacity of 0 is taken as 1, one that 32 bits cannot number as the largest that they can.
     #[must_use]
     pub fn new(period: Duration, capacity: usize) -> Self {
-        Self { entries: IndexMap::default(), period, capacity: capacity.max(1), hand: 0, evicted: 0 }
+        Self {
+            entries: Vec::new(),
+            index: HashTable::new(),
+            hasher: RandomState::default(),
+            period,
+            capacity: capacity.clamp(1, u32::MAX as usize),
+            hand: 0,
+            evicted: 0,
+        }
     }
 
-    /// The value of `key`, if it was seen within the period before `now`. Does not count as seeing it.
-    pub fn get(&mut self, key: &K, now: Timestamp) -> Option<&mut V> {
-        let entry = self.entries.get_mut(key)?;
-        (now.since(entry.last_seen) <= self.period).then_some(&mut entry.value)
+    /// Where `key` is, if it was seen within the period before `now`. Does not count as seeing it.
+    #[must_use]
+    pub fn find(&self, key: &K, now: Timestamp) -> Option<Place> {
+        let place = self.place(self.hasher.hash_one(key), key)?;
+        (now.since(self.entries[place.at()].last_seen) <= self.period).then_some(place)
+    }
+
+    /// Sees what was found at `place` again.
+    pub fn touch(&mut self, place: Place, now: Timestamp) -> &mut V {
+        let entry = &mut self.entries[place.at()];
+        entry.last_seen = now.max(entry.last_seen);
+        &mut entry.value
+    }
+
+    /// The value of an entry.
+    pub fn value(&mut self, place: Place) -> &mut V {
+        &mut self.entries[place.at()].value
     }
 
     /// Sees `key` at `now`. One that was not seen within the period gets `value`; where there is no room,
     /// another is forgotten early, and counted.
-    pub fn see(&mut self, key: K, now: Timestamp, value: V) -> Seen<'_, V> {
-        if self.entries.len() >= self.capacity && !self.entries.contains_key(&key) {
-            self.evict(now);
-        }
-        match self.entries.entry(key) {
-            Entry::Occupied(entry) => {
-                let Remembered { last_seen, value: known } = entry.into_mut();
-                let expired = now.since(*last_seen) > self.period;
-                *last_seen = now.max(*last_seen);
-                if expired {
-                    *known = value;
-                    Seen::New(known)
-                } else {
-                    Seen::Known(known)
-                }
+    pub fn see(&mut self, key: K, now: Timestamp, value: V) -> (Place, Seen<'_, V>) {
+        let hash = self.hasher.hash_one(key);
+        if let Some(place) = self.place(hash, &key) {
+            let Remembered { last_seen, value: known, .. } = &mut self.entries[place.at()];
+            let expired = now.since(*last_seen) > self.period;
+            *last_seen = now.max(*last_seen);
+            if !expired {
+                return (place, Seen::Known(known));
             }
-            Entry::Vacant(entry) => Seen::New(&mut entry.insert(Remembered { last_seen: now, value }).value),
+            *known = value;
+            return (place, Seen::New(known));
         }
+        let place = self.put(Remembered { last_seen: now, value, key });
+        let Self { entries, index, hasher, .. } = self;
+        index.insert_unique(hash, place.0, |at| hasher.hash_one(entries[*at as usize].key));
+        (place, Seen::New(&mut entries[place.at()].value))
     }
 
     /// Forgets some of what expired. Called regularly, it walks the whole memory in the course of `share` calls.
     pub fn sweep(&mut self, now: Timestamp, share: usize) {
         let steps = (self.entries.len() / share.max(1)).max(MIN_SWEEP);
         for _ in 0..steps {
-            let Some((_, entry)) = self.entries.get_index(self.hand) else {
+            let Some(entry) = self.entries.get(self.hand) else {
                 self.hand = 0;
                 if self.entries.is_empty() {
                     return;
@@ -87,27 +128,61 @@ impl<K: Hash + Eq + Copy, V: Copy> Memory<K, V> {
                 continue;
             };
             if now.since(entry.last_seen) > self.period {
-                self.entries.swap_remove_index(self.hand);
+                self.remove(self.hand);
             } else {
                 self.hand += 1;
             }
         }
     }
 
-    fn evict(&mut self, now: Timestamp) {
+    fn place(&self, hash: u64, key: &K) -> Option<Place> {
+        self.index.find(hash, |at| self.entries[*at as usize].key == *key).copied().map(Place)
+    }
+
+    /// Puts an entry at the end, or in the place of an old one. The index does not know it yet.
+    fn put(&mut self, entry: Remembered<K, V>) -> Place {
+        if self.entries.len() < self.capacity {
+            self.entries.push(entry);
+            return Place(position(self.entries.len() - 1));
+        }
+        let victim = self.victim(entry.last_seen);
+        self.unlink(victim);
+        self.entries[victim] = entry;
+        self.evicted += 1;
+        Place(position(victim))
+    }
+
+    /// The oldest of the next few entries.
+    fn victim(&mut self, now: Timestamp) -> usize {
         let len = self.entries.len();
         let candidates = (0..VICTIM_SAMPLE.min(len)).map(|step| (self.hand + step) % len);
-        let age = |&index: &usize| self.entries.get_index(index).map(|(_, entry)| now.since(entry.last_seen));
-        if let Some(victim) = candidates.max_by_key(age) {
-            self.entries.swap_remove_index(victim);
-            self.evicted += 1;
-        }
+        let victim = candidates.max_by_key(|at| now.since(self.entries[*at].last_seen));
         self.hand = (self.hand + VICTIM_SAMPLE) % len;
+        victim.expect("a full memory must have an entry")
+    }
+
+    /// Takes an entry out; the last takes its place.
+    fn remove(&mut self, at: usize) {
+        self.unlink(at);
+        self.entries.swap_remove(at);
+        let Some(moved) = self.entries.get(at) else { return };
+        let from = position(self.entries.len());
+        let hash = self.hasher.hash_one(moved.key);
+        if let Some(known) = self.index.find_mut(hash, |known| *known == from) {
+            *known = position(at);
+        }
+    }
+
+    fn unlink(&mut self, at: usize) {
+        let hash = self.hasher.hash_one(self.entries[at].key);
+        if let Ok(known) = self.index.find_entry(hash, |known| *known == position(at)) {
+            known.remove();
+        }
     }
 
     /// Entries held, expired ones that were not swept yet included.
     #[must_use]
-    pub fn held(&self) -> usize {
+    pub const fn held(&self) -> usize {
         self.entries.len()
     }
 
@@ -123,13 +198,17 @@ impl<K: Hash + Eq + Copy, V: Copy> Memory<K, V> {
         self.evicted
     }
 
-    /// Memory per entry in bytes, hash table included (at its usual load).
+    /// Memory of a full one in bytes. The table of positions has a power of two of places, with a byte of control
+    /// each, of which at most 7 in 8 are taken.
     #[must_use]
-    pub const fn bytes_per_entry() -> usize {
-        // IndexMap keeps the hash beside key and value, and a position in a hash table with a byte of control
-        // and at most 7/8 load, which doubling leaves at 0.65 on average.
-        size_of::<K>() + size_of::<Remembered<V>>() + 8 + 14
+    pub const fn bytes_at_capacity(&self) -> usize {
+        let places = (self.capacity.saturating_mul(8) / 7 + 1).next_power_of_two();
+        self.capacity.saturating_mul(size_of::<Remembered<K, V>>()).saturating_add(places.saturating_mul(5))
     }
+}
+
+fn position(at: usize) -> u32 {
+    u32::try_from(at).expect("a memory has fewer than 2^32 entries")
 }
 
 #[cfg(test)]
@@ -143,7 +222,7 @@ mod tests {
     }
 
     fn is_new(memory: &mut Memory<u32, ()>, key: u32, seconds: u64) -> bool {
-        matches!(memory.see(key, Timestamp::from_secs(seconds), ()), Seen::New(()))
+        matches!(memory.see(key, Timestamp::from_secs(seconds), ()).1, Seen::New(()))
     }
 
     #[test]
@@ -186,6 +265,8 @@ mod tests {
             memory.sweep(Timestamp::from_secs(115), 2);
         }
         assert_eq!((memory.held(), memory.evicted()), (500, 0));
-        assert!((0..1000).all(|key| memory.get(&key, Timestamp::from_secs(115)).is_some() == (key % 2 == 1)));
+        assert!(
+            (0..1000).all(|key| memory.find(&key, Timestamp::from_secs(115)).is_some() == (key % 2 == 1))
+        );
     }
 }
