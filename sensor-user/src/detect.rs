@@ -17,6 +17,8 @@ pub mod trace;
 mod cusum;
 mod decay;
 mod grouping;
+#[cfg(test)]
+mod look_alikes;
 mod ports;
 mod sources;
 #[cfg(test)]

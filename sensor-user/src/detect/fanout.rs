@@ -51,6 +51,10 @@ const COLD_INTERVALS: u32 = 3;
 const COLD: f64 = 5.0;
 /// Intervals in a row below the threshold after which a burst is over.
 const QUIET_INTERVALS: u32 = 2;
+/// Intervals after which a variance is known well enough to be relied on; before, it is not taken for less than that of ...
+const YOUNG_INTERVALS: u32 = 10;
+/// ... pages that come at random, each with so many connections.
+const BATCH: f64 = 40.0;
 /// After this long a burst is the new habit of its source.
 const NEW_HABIT: Duration = Duration::from_mins(30);
 
@@ -119,7 +123,7 @@ impl Fanout {
         explained: bool,
     ) -> Option<Finding> {
         let baseline = self.baseline(of.source);
-        let threshold = threshold(&baseline, interval.seconds, self.sensitivity);
+        let threshold = threshold(&baseline, interval.seconds, self.sensitivity, self.intervals);
         if self.trace.wants(of.source) && new > 0 {
             let odd = baseline.mean.is_some() || is_odd(of);
             let what = looked_at(of, new, &baseline, (threshold, explained, odd));
@@ -269,13 +273,14 @@ fn looked_at(
     format!("{new} new connections{allowed}, threshold {threshold:.0}; {before}: {verdict}")
 }
 
-/// New connections in an interval of `seconds` from which on they are a burst.
-fn threshold(baseline: &Baseline, seconds: f64, sensitivity: Sensitivity) -> f64 {
+/// New connections in an interval of `seconds`, after so many others, from which on they are a burst.
+fn threshold(baseline: &Baseline, seconds: f64, sensitivity: Sensitivity, intervals: u32) -> f64 {
     let floor = FLOOR.max(FLOOR_PER_SECOND * seconds);
     let least = match baseline.mean {
         None => COLD * floor,
         Some(mean) => {
-            let deviation = baseline.variance.unwrap_or(0.0).max(mean).max(0.0).sqrt();
+            let batch = if intervals < YOUNG_INTERVALS { BATCH } else { 1.0 };
+            let deviation = baseline.variance.unwrap_or(0.0).max(batch * mean).max(0.0).sqrt();
             floor.max(mean + DEVIATIONS * deviation)
         }
     };

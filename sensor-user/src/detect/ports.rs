@@ -24,7 +24,7 @@ pub enum Service {
     Call,
     /// The default ports of Tor relays.
     Tor,
-    /// The default ports of blockchain nodes.
+    /// The default ports of blockchain and IPFS nodes.
     Blockchain,
     /// Windows Delivery Optimization, and game launchers and servers.
     Delivery,
@@ -68,7 +68,7 @@ impl Service {
             Self::Time => "time",
             Self::Call => "calls (STUN)",
             Self::Tor => "Tor",
-            Self::Blockchain => "blockchain",
+            Self::Blockchain => "blockchain or IPFS",
             Self::Delivery => "content delivery or games",
             Self::Messaging => "messaging",
             Self::Tunnel => "tunnels",
@@ -77,6 +77,12 @@ impl Service {
             Self::Other => "other services",
         }
     }
+}
+
+/// Whether a port is usual with BitTorrent: the defaults of clients and of trackers. It accuses nobody by itself.
+#[must_use]
+pub const fn is_bittorrents(port: u16) -> bool {
+    matches!(port, 1337 | 2710 | 6881..=6889 | 6969 | 8999 | 51413)
 }
 
 /// The service of a responder's port, or none for a port that says nothing.
@@ -89,7 +95,9 @@ pub const fn service(port: u16) -> Option<Service> {
         123 => Service::Time,
         3478..=3481 | 5349 | 5350 | 19302..=19309 => Service::Call,
         9001 | 9030 | 9050 | 9150 => Service::Tor,
-        8332 | 8333 | 9333 | 18080 | 18081 | 18333 | 22556 | 26656 | 30303 | 30304 => Service::Blockchain,
+        4001 | 8332 | 8333 | 9333 | 18080 | 18081 | 18333 | 22556 | 26656 | 30303 | 30304 => {
+            Service::Blockchain
+        }
         1119 | 3074 | 3724 | 6112..=6114 | 7680 | 27000..=27050 => Service::Delivery,
         1863 | 4070 | 4244 | 5222..=5223 | 5228..=5230 | 5242 | 5269 => Service::Messaging,
         500 | 1194 | 1701 | 1723 | 4500 | 41641 | 51820 => Service::Tunnel,
@@ -158,9 +166,10 @@ mod tests {
 
     #[test]
     fn the_default_ports_of_torrent_clients_are_no_services() {
-        for port in (6881..=6889).chain([51413, 8999]) {
+        for port in (0..=u16::MAX).filter(|port| is_bittorrents(*port)) {
             assert_eq!(service(port), None, "{port}");
         }
+        assert!(is_bittorrents(6881) && is_bittorrents(51413));
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub enum Role {
     Call,
     /// Relays for Tor.
     Tor,
-    /// A node of a blockchain.
+    /// A node of a blockchain or of IPFS.
     Blockchain,
     /// Fetches updates or games from peers on their usual ports.
     Delivery,
@@ -136,7 +136,7 @@ impl Role {
             Service::Mail => (Self::Mail, "mail servers"),
             Service::Time => (Self::Time, "time servers"),
             Service::Tor => (Self::Tor, "hosts on the ports of Tor relays"),
-            Service::Blockchain => (Self::Blockchain, "hosts on the ports of blockchain nodes"),
+            Service::Blockchain => (Self::Blockchain, "hosts on the ports of blockchain and IPFS nodes"),
             Service::Delivery => (Self::Delivery, "hosts on the ports of Delivery Optimization or games"),
             Service::Telephony => (Self::Telephony, "hosts on the ports of SIP"),
             Service::Tunnel => (Self::Tunnel, "hosts on the ports of tunnels"),

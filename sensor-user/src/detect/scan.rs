@@ -37,6 +37,7 @@ use crate::{
     clock::Timestamp,
     flow::Protocol,
     interval::Interval,
+    networks::Direction,
     observation::{Contact, Observation, Opening, Outcome, Response, Trifecta},
 };
 
@@ -142,6 +143,8 @@ struct Source {
     random: Walk,
     sample: [Option<(IpAddr, u16)>; SAMPLE],
     sampled: u8,
+    /// Whether anything was ever seen to come to it: its silence is no fault of the mirror.
+    heard: bool,
     /// Whether it waits in the list of sources to look at.
     queued: bool,
     named: Option<Named>,
@@ -351,6 +354,13 @@ impl Scan {
     }
 
     fn contact(&mut self, contact: &Contact) {
+        if contact.direction == Direction::Inbound {
+            // Only what is followed is heard: a stranger must not fill the table.
+            if let Some(state) = self.sources.get_mut(contact.trifecta.responder) {
+                state.heard |= contact.opening == Opening::New;
+            }
+            return;
+        }
         let source = contact.trifecta.initiator;
         if let Some(reason) = self.no_evidence(contact) {
             if self.trace.wants(source) {
@@ -368,9 +378,10 @@ impl Scan {
             }
         }
         state.last = contact.time;
-        // Where the mirror shows no answers, UDP to many peers is as silent as a scan.
-        let silence_speaks =
-            self.mirror.answers_udp(contact.time) || contact.trifecta.protocol != Protocol::UDP;
+        // Where the mirror shows no answers, or nothing that comes to this host, UDP to many peers is as silent as a
+        // scan, and what a server sends to its clients looks like it.
+        let silence_speaks = contact.trifecta.protocol != Protocol::UDP
+            || (state.heard && self.mirror.answers_udp(contact.time));
         state.contact(&contact.trifecta, seconds(contact.time), silence_speaks, &self.rules);
         if self.trace.wants(source) {
             self.trace.record(tell::contact(contact, state, &self.rules));
@@ -417,6 +428,9 @@ impl Scan {
         if let Some(state) = self.sources.get_mut(source) {
             let before =
                 self.trace.wants(source).then(|| tell::standing(state, &response.trifecta, &self.rules));
+            // TCP is answered where its initiator goes on, of which the responder need not be seen.
+            state.heard |=
+                response.trifecta.protocol == Protocol::UDP || response.outcome != Outcome::Answered;
             state.outcome(&response.trifecta, seconds(response.time), response.outcome, &self.rules);
             if let Some(before) = before {
                 self.trace.record(tell::response(response, before, state, &self.rules));
@@ -488,7 +502,7 @@ impl Scan {
                 let last = named.last.max(last);
                 source.named = Some(Named { last, ..named });
                 if seconds(now).saturating_sub(last) > HOLD_SECONDS {
-                    *source = Source { last: source.last, ..Source::default() };
+                    *source = Source { last: source.last, heard: source.heard, ..Source::default() };
                     findings.push(report::resolved(address, named.since, named.shape, now));
                 }
             }

@@ -273,6 +273,12 @@ impl Swarm {
     }
 }
 
+/// Shows that the mirror has both directions: another host asks for a name and is answered.
+pub fn both_ways(traffic: &mut Traffic) {
+    let (host, server) = (address("10.0.0.9"), address("9.9.9.9"));
+    traffic.contact(0.0, (host, 40_000), (server, 53), Protocol::UDP, After::Answer);
+}
+
 /// Browsing: `per_second` first contacts with web servers in the networks of a few operators.
 pub fn browser(traffic: &mut Traffic, source: IpAddr, seconds: u32, per_second: u32) {
     for number in 0..seconds * per_second {

@@ -112,8 +112,13 @@ impl Torrent {
         self.outbound_udp.opened = self.outbound_udp.opened.saturating_add(u32::from(udp));
         let source = self.ledger.source(trifecta.initiator);
         source.last = now;
-        // What a privileged UDP port sends is an answer whose question was not seen.
-        let service = ports::service(trifecta.port).or((udp && local_port < 1024).then_some(Service::Other));
+        // What comes from a port of STUN is what a relay answers.
+        if udp && ports::service(local_port) == Some(Service::Call) {
+            source.note_relay(second);
+        }
+        // What a privileged UDP port sends is an answer whose question was not seen; what a relay sends is its service.
+        let served = udp && (local_port < 1024 || source.relays(second));
+        let service = ports::service(trifecta.port).or(served.then_some(Service::Other));
         if service == Some(Service::Call) && udp {
             source.note_stun(local_port, second);
         }
@@ -225,6 +230,9 @@ impl Torrent {
         let server = self.ledger.source(trifecta.responder);
         server.last = time;
         server.habits.count_client(trifecta.port, seconds(time));
+        if ports::service(trifecta.port) == Some(Service::Call) {
+            server.note_relay(seconds(time));
+        }
         if direction == Direction::Internal && ports::service(trifecta.port).is_some() {
             let client = self.ledger.source(trifecta.initiator);
             client.habits.count_polled_answer(seconds(time));

@@ -9,7 +9,8 @@ use crate::{
         settings::Settings,
         sources::Sources,
         synthetic::{
-            After, HOST, Swarm, Traffic, address, browser, findings, fired, fired_with, one_port, run,
+            After, HOST, Swarm, Traffic, address, both_ways, browser, findings, fired, fired_with, one_port,
+            run,
         },
         trace::Step,
     },
@@ -139,7 +140,7 @@ fn clients_whose_servers_answer_are_not_named() {
 #[test]
 fn a_browser_whose_quic_is_blocked_is_not_named() {
     let browser = |traffic: &mut Traffic| {
-        traffic.contact(0.0, (HOST, 40_000), (address("9.9.9.9"), 53), Protocol::UDP, After::Answer);
+        both_ways(traffic);
         for number in 0..200 {
             let (server, local_port) = (traffic.anywhere(), traffic.ephemeral());
             let when = 1.0 + f64::from(number) / 10.0;
@@ -185,15 +186,6 @@ fn answers_whose_questions_were_not_seen_are_not_named() {
 
 #[test]
 fn probes_that_belong_to_no_conversation_are_named_and_conversations_under_way_are_not() {
-    let both_ways = |traffic: &mut Traffic| {
-        traffic.contact(
-            0.0,
-            (address("10.0.0.9"), 40_000),
-            (address("9.9.9.9"), 53),
-            Protocol::UDP,
-            After::Answer,
-        );
-    };
     let sweep = |traffic: &mut Traffic| {
         both_ways(traffic);
         for number in 0..20 {

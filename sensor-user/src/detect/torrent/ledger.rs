@@ -40,6 +40,8 @@ pub struct Source {
     pub habits: Habits,
     /// The local ports that last spoke to STUN, and when (seconds since the epoch).
     stun: [(u16, u32); 2],
+    /// When it last served STUN or TURN: a relay contacts its clients' partners from many sockets.
+    relay: u32,
     suspect: Option<Place>,
 }
 
@@ -58,6 +60,17 @@ impl Source {
     #[must_use]
     pub fn did_stun(&self, port: u16, second: u32) -> bool {
         self.stun.iter().any(|(from, at)| *from == port && second.saturating_sub(*at) <= STUN_MEMORY_SECONDS)
+    }
+
+    /// Whether it served STUN of late.
+    #[must_use]
+    pub const fn relays(&self, second: u32) -> bool {
+        second.saturating_sub(self.relay) <= STUN_MEMORY_SECONDS
+    }
+
+    /// Notes that it serves STUN.
+    pub const fn note_relay(&mut self, second: u32) {
+        self.relay = second;
     }
 
     /// Whether any did.

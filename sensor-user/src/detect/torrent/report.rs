@@ -44,6 +44,7 @@ pub fn named(
         "networks": view.networks,
         "udp_peers": view.udp,
         "both_protocols": view.both_protocols,
+        "usual_ports": view.usual,
         "answers": answers(view),
         "shared_socket": suspect.sockets.busiest().map(|socket| json!({
             "port": socket.port, "peers": socket.contacted, "clients": socket.clients,

@@ -13,6 +13,13 @@ pub const RIPE: std::time::Duration = std::time::Duration::from_millis(500);
 /// Standard deviations of the bound on the share of answers: nine in ten, one-sided.
 const CONFIDENCE: f64 = 1.28;
 
+/// UDP alone, to no port that is usual with BitTorrent, is also what calls and games look like: a dozen partners, each
+/// with an address of both families, and no more.
+const CALL_PARTNERS: u32 = 24;
+
+/// With so many peers tried over TCP, UDP is not alone.
+const OTHER_THAN_UDP: f64 = 2.0;
+
 /// So many contacts must have had it before answers are judged.
 const DUE: u32 = 5;
 
@@ -31,6 +38,8 @@ pub struct View {
     pub udp: u32,
     /// Peers tried over both TCP and UDP.
     pub both_protocols: u32,
+    /// Peers on ports that are usual with BitTorrent.
+    pub usual: u32,
     /// Peers contacted half a second or more ago.
     pub ripe: u32,
     /// Of the ripe ones, those that answered.
@@ -66,6 +75,7 @@ impl View {
         self.trifectas += u32::from(candidate.trifectas);
         self.udp += u32::from(candidate.protocol == Protocol::UDP);
         self.both_protocols += u32::from(candidate.both_protocols);
+        self.usual += u32::from(ports::is_bittorrents(candidate.port));
         self.since = self.since.min(candidate.time);
         if now.since(candidate.time) >= RIPE {
             self.ripe += 1;
@@ -87,6 +97,11 @@ impl View {
     #[must_use]
     pub fn answered_share(&self) -> Option<f64> {
         (self.ripe > 0).then(|| f64::from(self.answered) / f64::from(self.ripe))
+    }
+
+    /// Peers tried over TCP, by itself or beside UDP.
+    const fn over_tcp(&self) -> u32 {
+        self.peers - self.udp + self.both_protocols
     }
 
     fn per_peer(&self, count: u32) -> f64 {
@@ -151,14 +166,21 @@ pub fn conditions(view: &View, around: &Circumstances) -> Vec<Condition> {
         // still unlike a scan.
         list.push(Condition::at_least("too few peers (one-way mirror)", f64::from(view.peers), 30.0));
         list.push(Condition::at_least("scan (one-way mirror)", view.per_peer(view.udp), 0.5));
+        // What a server sends to its clients looks just like that where their requests are not seen.
+        let no_client = f64::from(view.over_tcp().max(view.usual));
+        list.push(Condition::at_least("UDP server (one-way mirror)", no_client, OTHER_THAN_UDP));
         return list;
+    }
+    if f64::from(view.over_tcp()) < OTHER_THAN_UDP && view.both_protocols + view.usual == 0 {
+        let least = around.sensitivity.scale(CALL_PARTNERS);
+        list.push(Condition::at_least("call or game", f64::from(view.peers), f64::from(least)));
     }
     list.push(Condition::at_least("answers still due", f64::from(ripe), f64::from(DUE)));
     list.push(Condition::at_least("scan", answered, f64::max(0.06, 2.0 / f64::from(ripe.max(2)))));
     list.push(Condition::at_most("service where all answer", most_answering(answers, ripe), 0.9));
     let (clients, contacted) = around.socket;
-    if clients >= 10 && clients >= contacted {
-        list.push(Condition::at_most("server", answered, 0.8));
+    if clients >= 10 && 2 * clients >= contacted {
+        list.push(Condition::at_most("server", most_answering(answers, ripe), 0.8));
     }
     if around.scanner {
         list.push(Condition::at_least("named scanner", answered, 0.12));
