@@ -21,7 +21,7 @@ use crate::exec::{cargo, exec, root, target};
 /// What to measure.
 #[derive(Args)]
 pub struct Options {
-    /// Folder of captures with a labels.csv (columns file, label, hosts) [default: tests/data].
+    /// Folder of captures with a labels.csv (columns file, label, hosts, and networks where not all local ones are private) [default: tests/data].
     #[arg(value_name = "DIR")]
     pub directory: Option<PathBuf>,
     /// Sensitivity to measure at: low, normal or high.
@@ -48,7 +48,11 @@ pub fn run(options: &Options) -> Result<()> {
     let mut unreadable = Vec::new();
     for row in &labels {
         let file = directory.join(&row.file);
-        let outcome = replay::hosts(&sensor, &file, &options.sensitivity)
+        let mut arguments = vec!["--sensitivity".to_owned(), options.sensitivity.clone()];
+        for network in &row.networks {
+            arguments.extend(["--local-network".to_owned(), network.clone()]);
+        }
+        let outcome = replay::hosts(&sensor, &file, &arguments)
             .with_context(|| format!("cannot evaluate {}", file.display()))?;
         if let Some(problem) = outcome.problem {
             unreadable.push(format!("{}: {problem}", row.file));
@@ -56,7 +60,7 @@ pub fn run(options: &Options) -> Result<()> {
         for mut host in outcome.hosts {
             let label = row.label_of(&host.address);
             if label == Label::Torrent {
-                host.peers = replay::peers(&sensor, &file, &options.sensitivity, &host.address)?;
+                host.peers = replay::peers(&sensor, &file, &arguments, &host.address)?;
             }
             judged.push(Judged { file: row.file.clone(), label, host });
         }

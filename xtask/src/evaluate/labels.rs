@@ -46,6 +46,8 @@ pub struct Row {
     label: Label,
     /// The hosts that the label speaks of; none means all.
     hosts: HashSet<String>,
+    /// The local networks; none means the private ones.
+    pub networks: Vec<String>,
 }
 
 impl Row {
@@ -65,6 +67,7 @@ pub fn read(path: &Path) -> Result<Vec<Row>> {
         found.with_context(|| format!("{} has no column {name}", path.display()))
     };
     let (file, label, hosts) = (column("file")?, column("label")?, column("hosts")?);
+    let networks = headers.iter().position(|header| header == "networks");
     reader
         .records()
         .map(|record| {
@@ -73,10 +76,19 @@ pub fn read(path: &Path) -> Result<Vec<Row>> {
             let Some(label) = Label::ALL.into_iter().find(|label| label.name() == name) else {
                 bail!("{}: {name} is no label of {}", path.display(), Label::ALL.map(Label::name).join(", "));
             };
-            let hosts = record[hosts].split([' ', ';', ',']).filter(|host| !host.is_empty());
-            Ok(Row { file: record[file].to_owned(), label, hosts: hosts.map(str::to_owned).collect() })
+            let networks = networks.and_then(|column| record.get(column)).unwrap_or_default();
+            Ok(Row {
+                file: record[file].to_owned(),
+                label,
+                hosts: words(&record[hosts]).collect(),
+                networks: words(networks).collect(),
+            })
         })
         .collect()
+}
+
+fn words(list: &str) -> impl Iterator<Item = String> + '_ {
+    list.split([' ', ';', ',']).filter(|word| !word.is_empty()).map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -90,7 +102,7 @@ mod tests {
         let path = directory.join("labels.csv");
         std::fs::write(
             &path,
-            "file,label,hosts,notes\na.pcap,torrent,10.0.0.5,\"one, two\"\nb.pcap,scan,,\n",
+            "file,label,hosts,networks,notes\na.pcap,torrent,10.0.0.5,10.0.0.0/8 fd00::/8,\"one, two\"\nb.pcap,scan,,,\n",
         )
         .unwrap();
         let rows = read(&path).unwrap();
@@ -99,6 +111,8 @@ mod tests {
             (Label::Torrent, Label::Benign)
         );
         assert_eq!(rows[1].label_of("10.0.0.6"), Label::Scan);
+        assert_eq!(rows[0].networks, ["10.0.0.0/8", "fd00::/8"]);
+        assert!(rows[1].networks.is_empty());
         std::fs::remove_dir_all(directory).unwrap();
     }
 }

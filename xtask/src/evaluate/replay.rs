@@ -45,9 +45,9 @@ pub struct Outcome {
     pub problem: Option<String>,
 }
 
-/// Replays a capture.
-pub fn hosts(sensor: &Path, file: &Path, sensitivity: &str) -> Result<Outcome> {
-    let (lines, problem) = lines(sensor, file, sensitivity, None)?;
+/// Replays a capture, with `options` for the sensor.
+pub fn hosts(sensor: &Path, file: &Path, options: &[String]) -> Result<Outcome> {
+    let (lines, problem) = lines(sensor, file, options, None)?;
     let mut hosts = BTreeMap::<String, Host>::new();
     for line in &lines {
         match line["type"].as_str() {
@@ -80,8 +80,8 @@ pub fn hosts(sensor: &Path, file: &Path, sensitivity: &str) -> Result<Outcome> {
 }
 
 /// When each peer of `host` was first contacted.
-pub fn peers(sensor: &Path, file: &Path, sensitivity: &str, host: &str) -> Result<Vec<f64>> {
-    let (lines, _) = lines(sensor, file, sensitivity, Some(host))?;
+pub fn peers(sensor: &Path, file: &Path, options: &[String], host: &str) -> Result<Vec<f64>> {
+    let (lines, _) = lines(sensor, file, options, Some(host))?;
     let mut seen = HashSet::new();
     let steps = lines.iter().filter(|line| line["type"] == "step");
     let first = steps.filter(|step| step["peer"].as_str().is_some_and(|peer| seen.insert(peer.to_owned())));
@@ -98,11 +98,11 @@ fn host_of<'a>(hosts: &'a mut BTreeMap<String, Host>, row: &Value) -> Result<&'a
 fn lines(
     sensor: &Path,
     file: &Path,
-    sensitivity: &str,
+    options: &[String],
     why: Option<&str>,
 ) -> Result<(Vec<Value>, Option<String>)> {
     let mut command = Command::new(sensor);
-    command.args(["replay", "--format", "json", "--sensitivity", sensitivity]);
+    command.args(["replay", "--format", "json"]).args(options);
     if let Some(host) = why {
         command.args(["--why", host, "--kind", "torrent"]);
     }
