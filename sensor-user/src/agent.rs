@@ -15,7 +15,7 @@ use crate::{
     alert::{Alert, AlertState},
     capture::live::{Live, LiveError},
     clock::Timestamp,
-    config::Config,
+    config::{Config, Reloadable},
     flow::Drain,
     mirror::Diagnosis,
     orient::MemoryUse,
@@ -42,10 +42,14 @@ const LOG_STOP: Duration = Duration::from_secs(2);
 const NOTIFY_STOP: Duration = Duration::from_secs(2);
 
 /// What the agent is told while it runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
     /// Open the alert log anew.
     ReopenLog,
+    /// Take from a new configuration what can be taken while running.
+    Reconfigure(Reloadable),
+    /// A new configuration could not be used.
+    KeepConfiguration,
     /// Detach, drain once more, hand everything on, end.
     Stop,
 }
@@ -77,7 +81,7 @@ impl Agent {
     pub fn new(
         config: &Config,
         live: Live,
-        builder: SnapshotBuilder,
+        mut builder: SnapshotBuilder,
         publisher: Publisher,
         alert_log: Option<AlertLog>,
         notifier: Option<Notifier>,
@@ -92,6 +96,8 @@ impl Agent {
             config.capacity.peers,
             pipeline.bytes_at_capacity() as f64 / f64::from(1 << 20),
         );
+        builder.suppressions(&config.suppress);
+        builder.config_taken(live.now());
         Self {
             live,
             period: config.drain,
@@ -127,7 +133,7 @@ impl Agent {
     }
 
     /// Waits until a drain is due, or needed early, or the agent is to stop.
-    fn wait(&self, due: Timestamp, orders: &Receiver<Order>) -> Wake {
+    fn wait(&mut self, due: Timestamp, orders: &Receiver<Order>) -> Wake {
         loop {
             let left = due.since(self.live.now());
             if left.is_zero() {
@@ -135,12 +141,25 @@ impl Agent {
             }
             match orders.recv_timeout(left.min(PRESSURE_CHECK)) {
                 Ok(Order::ReopenLog) => self.alert_log.iter().for_each(AlertLog::reopen),
+                Ok(Order::Reconfigure(config)) => self.reconfigure(&config),
+                Ok(Order::KeepConfiguration) => self.builder.config_refused(),
                 Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return Wake::Stop,
                 Err(RecvTimeoutError::Timeout) if self.live.pressure() >= EARLY_DRAIN => {
                     return Wake::Pressure;
                 }
                 Err(RecvTimeoutError::Timeout) => {}
             }
+        }
+    }
+
+    fn reconfigure(&mut self, config: &Reloadable) {
+        let Reloadable { suppress } = config;
+        let now = self.live.now();
+        self.pipeline.suppress(suppress);
+        self.builder.suppressions(suppress);
+        self.builder.config_taken(now);
+        if let Some(notifier) = &mut self.notifier {
+            notifier.suppress(suppress, now);
         }
     }
 

@@ -165,6 +165,40 @@ impl MirrorAction {
     }
 }
 
+/// What can be replaced while the sensor runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reloadable {
+    /// See [`Config::suppress`].
+    pub suppress: Vec<Suppression>,
+}
+
+impl Reloadable {
+    /// Its names in the configuration file.
+    const KEYS: [&str; 1] = ["suppress"];
+
+    /// That of `config`.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        Self { suppress: config.suppress.clone() }
+    }
+
+    /// Puts it into `config`.
+    pub fn put_into(self, config: &mut Config) {
+        let Self { suppress } = self;
+        config.suppress = suppress;
+    }
+}
+
+impl Config {
+    /// Names of settings that differ in `other` and take effect on a new start only.
+    #[must_use]
+    pub fn settings_for_restart(&self, other: &Self) -> Vec<String> {
+        let changed = Settings::from(self).differences(&Settings::from(other));
+        let is_reloadable = |key: &str| Reloadable::KEYS.iter().any(|own| key.split('.').next() == Some(own));
+        changed.into_iter().filter(|key| !is_reloadable(key)).collect()
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {

@@ -36,7 +36,7 @@ fn main() -> ExitCode {
 fn dispatch(cli: &Cli, log: LogPane) -> anyhow::Result<()> {
     let file = cli.config.as_deref();
     match &cli.command {
-        Command::Run(args) => run::run(&configuration(file, Settings::from(args))?, log),
+        Command::Run(args) => run::run(&|| configuration(file, Settings::from(args)), log),
         Command::Replay(args) => {
             replay::replay(args, &configuration(file, Settings::from(&args.statistics))?)
         }

@@ -76,6 +76,11 @@ impl Pipeline {
         }
     }
 
+    /// Replaces what is suppressed, for alerts to come.
+    pub fn suppress(&mut self, suppressions: &[Suppression]) {
+        suppressions.clone_into(&mut self.suppress);
+    }
+
     /// Reports from now on what moves the evidence about `source`, in one detector or in all.
     pub fn trace(&mut self, source: IpAddr, kind: Option<AlertKind>) {
         self.detectors.trace(source, kind);
@@ -192,7 +197,8 @@ impl Pipeline {
     fn report(&self, findings: Vec<Finding>, report: &mut Report) {
         let coverage = self.coverage.ratio();
         report.alerts.extend(findings.into_iter().map(|finding| {
-            let suppressed = suppressed(&self.suppress, &finding);
+            let Finding { kind, source, time, .. } = finding;
+            let suppressed = suppressed(&self.suppress, kind, source, time);
             Alert { finding, coverage, suppressed }
         }));
     }

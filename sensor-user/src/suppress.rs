@@ -3,14 +3,11 @@
 //! A suppressed alert is still found, counted, logged and shown, with a mark; it is only not posted.
 //! What should not become an alert in the first place is for [`allow`](crate::detect::allow).
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use ipnet::IpNet;
 
-use crate::{
-    alert::{AlertKind, Finding},
-    clock::Timestamp,
-};
+use crate::{alert::AlertKind, clock::Timestamp};
 
 /// One entry of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,9 +23,9 @@ pub struct Suppression {
 }
 
 impl Suppression {
-    /// Whether `finding` is meant.
-    fn covers(&self, finding: &Finding) -> bool {
-        self.kind.is_none_or(|kind| kind == finding.kind) && self.source.contains(&finding.source)
+    /// Whether alerts of this kind for `source` are meant.
+    fn covers(&self, kind: AlertKind, source: IpAddr) -> bool {
+        self.kind.is_none_or(|own| own == kind) && self.source.contains(&source)
     }
 }
 
@@ -41,10 +38,16 @@ pub struct Suppressed {
     pub reason: Arc<str>,
 }
 
-/// Whether one of `suppressions` covers `finding` at its time; of several the one that lasts longest.
+/// Whether one of `suppressions` covers an alert of this kind for `source` at the time `now`; of several the one
+/// that lasts longest.
 #[must_use]
-pub fn suppressed(suppressions: &[Suppression], finding: &Finding) -> Option<Suppressed> {
-    let covering = suppressions.iter().filter(|one| one.covers(finding) && finding.time < one.until);
+pub fn suppressed(
+    suppressions: &[Suppression],
+    kind: AlertKind,
+    source: IpAddr,
+    now: Timestamp,
+) -> Option<Suppressed> {
+    let covering = suppressions.iter().filter(|one| one.covers(kind, source) && now < one.until);
     let longest = covering.max_by_key(|one| one.until)?;
     Some(Suppressed { until: longest.until, reason: Arc::clone(&longest.reason) })
 }
@@ -52,19 +55,6 @@ pub fn suppressed(suppressions: &[Suppression], finding: &Finding) -> Option<Sup
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::alert::AlertState;
-
-    fn finding(kind: AlertKind, source: &str, second: u64) -> Finding {
-        Finding {
-            time: Timestamp::from_secs(second),
-            kind,
-            source: source.parse().unwrap(),
-            state: AlertState::Firing,
-            score: 1.0,
-            evidence: serde_json::Value::Null,
-            summary: String::new(),
-        }
-    }
 
     #[test]
     fn an_alert_is_suppressed_by_network_kind_and_time() {
@@ -78,8 +68,9 @@ mod tests {
             entry("10.1.0.0/16", Some(AlertKind::Scan), 100, "scanners"),
             entry("10.1.0.9/32", None, 50, "a guest"),
         ];
-        let reason = |kind, source, second| {
-            suppressed(&list, &finding(kind, source, second)).map(|by| by.reason.to_string())
+        let reason = |kind, source: &str, second| {
+            let by = suppressed(&list, kind, source.parse().unwrap(), Timestamp::from_secs(second));
+            by.map(|by| by.reason.to_string())
         };
         assert_eq!(reason(AlertKind::Scan, "10.1.2.3", 99), Some("scanners".to_owned()));
         assert_eq!(reason(AlertKind::Scan, "10.1.2.3", 100), None, "it has ended");

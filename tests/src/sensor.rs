@@ -118,6 +118,11 @@ impl<'a> Sensor<'a> {
         self.namespace.run(&format!("prlimit --pid {id} --nofile={files}:")).map(drop)
     }
 
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.process.signal(signal)
+    }
+
     /// Whether it has ended by itself.
     pub fn has_ended(&mut self) -> Result<bool> {
         Ok(self.process.ended()?.is_some())

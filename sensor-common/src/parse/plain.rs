@@ -47,7 +47,12 @@ pub fn plain<F: Frame>(frame: &F, decapsulate: impl Fn() -> Decapsulate) -> Plai
 }
 
 #[inline(always)]
-fn datagram<F: Frame>(frame: &F, decapsulate: impl Fn() -> Decapsulate, ethertype: u16, offset: usize) -> Plain {
+fn datagram<F: Frame>(
+    frame: &F,
+    decapsulate: impl Fn() -> Decapsulate,
+    ethertype: u16,
+    offset: usize,
+) -> Plain {
     match ethertype {
         link::IPV4 => v4(frame, decapsulate, offset).map_or(Plain::Unknown, Plain::V4),
         link::IPV6 => Plain::V6(offset),
@@ -80,7 +85,11 @@ fn v4<F: Frame>(frame: &F, decapsulate: impl Fn() -> Decapsulate, offset: usize)
 /// The segment in the IPv6 datagram at `offset`; none where it must be walked. Apart from [`plain`], so that the kernel
 /// program can keep its many words out of the way of IPv4.
 #[inline(always)]
-pub fn plain_v6<F: Frame>(frame: &F, decapsulate: impl Fn() -> Decapsulate, offset: usize) -> Option<Segment<KeyV6>> {
+pub fn plain_v6<F: Frame>(
+    frame: &F,
+    decapsulate: impl Fn() -> Decapsulate,
+    offset: usize,
+) -> Option<Segment<KeyV6>> {
     let start = offset + ipv6::LEN;
     let far = frame.read(start + transport::TCP_LENGTH_AND_FLAGS)?;
     let [version, _, _, _, len_high, len_low, protocol, _] = frame.read(offset)?;

@@ -11,7 +11,7 @@ use tokio::{
 use crate::{
     agent::{Agent, Order},
     capture::live::Live,
-    config::{Config, ConfigError},
+    config::{Config, ConfigError, Reloadable},
     output::{
         alert_log::{AlertLog, Patience},
         http::{Limits, Routes, Server},
@@ -32,10 +32,11 @@ const HTTP_STOP: Duration = Duration::from_secs(1);
 /// How long the live view may take to give the terminal back.
 const VIEW_STOP: Duration = Duration::from_secs(1);
 
-/// Runs until told to stop by SIGTERM or SIGINT.
+/// Runs with the configuration that `read` gives until told to stop by SIGTERM or SIGINT; SIGHUP makes it `read` again.
 ///
 /// While a table holds the terminal, `log` keeps what is logged. Everything that can be refused without touching a mirror port is tried first.
-pub fn run(config: &Config, log: LogPane) -> anyhow::Result<()> {
+pub fn run(read: &dyn Fn() -> Result<Config, ConfigError>, log: LogPane) -> anyhow::Result<()> {
+    let config = read()?;
     if config.interfaces.is_empty() {
         return Err(ConfigError::Invalid {
             key: "interfaces",
@@ -48,8 +49,7 @@ pub fn run(config: &Config, log: LogPane) -> anyhow::Result<()> {
         version: env!("CARGO_PKG_VERSION"),
         revision: option_env!("FLOW_SENSOR_REVISION").unwrap_or("unknown"),
     };
-    let mut builder = SnapshotBuilder::new(build, &config.interfaces, config.max_sources);
-    builder.suppressions(&config.suppress);
+    let builder = SnapshotBuilder::new(build, &config.interfaces, config.max_sources);
     let (publisher, reader) = publish::channel(builder.snapshot());
     let stalled_after = config.drain.saturating_mul(STALLED_PERIODS);
     let alert_log =
@@ -59,21 +59,25 @@ pub fn run(config: &Config, log: LogPane) -> anyhow::Result<()> {
     let server = Server::start(config.listen, Routes::new(reader.clone(), stalled_after), limits)?;
     let page = format!("http://{}/", server.address());
     let notifier = Notifier::start(&config.notify, &page, notify::Patience::default())?;
-    let live = Live::open(config)?;
+    let live = Live::open(&config)?;
     tracing::info!("metrics and page on {page}");
 
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting tokio")?;
     let view = LiveView::start(reader, log).context("starting the live view")?;
-    let outcome =
-        runtime.block_on(supervise(Agent::new(config, live, builder, publisher, alert_log, notifier)));
+    let agent = Agent::new(&config, live, builder, publisher, alert_log, notifier);
+    let outcome = runtime.block_on(supervise(agent, config, read));
     view.stop(VIEW_STOP);
     server.stop(HTTP_STOP);
     outcome
 }
 
 /// Runs the agent on a thread of its own until it ends or a signal asks for it.
-async fn supervise(agent: Agent) -> anyhow::Result<()> {
+async fn supervise(
+    agent: Agent,
+    mut config: Config,
+    read: &dyn Fn() -> Result<Config, ConfigError>,
+) -> anyhow::Result<()> {
     let (order, orders) = mpsc::channel();
     let (done, ended) = oneshot::channel();
     let mut terminate = signal(SignalKind::terminate()).context("watching for SIGTERM")?;
@@ -94,6 +98,7 @@ async fn supervise(agent: Agent) -> anyhow::Result<()> {
             _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
             _ = hang_up.recv() => {
                 let _ = order.send(Order::ReopenLog);
+                let _ = order.send(reload(&mut config, read()));
                 continue;
             }
             _ = &mut ended => {}
@@ -104,5 +109,29 @@ async fn supervise(agent: Agent) -> anyhow::Result<()> {
     match thread.join() {
         Ok(outcome) => Ok(outcome?),
         Err(_) => anyhow::bail!("the drain thread panicked: its message is above"),
+    }
+}
+
+/// What the agent is to do about a configuration that was read again; `config` is the one in effect.
+fn reload(config: &mut Config, read: Result<Config, ConfigError>) -> Order {
+    match read {
+        Ok(new) => {
+            let restart = config.settings_for_restart(&new);
+            if !restart.is_empty() {
+                tracing::warn!(
+                    "SIGHUP: these settings take effect on a new start only: {}",
+                    restart.join(", ")
+                );
+            }
+            let reloadable = Reloadable::of(&new);
+            tracing::info!("SIGHUP: configuration loaded, {} entries of suppress", reloadable.suppress.len());
+            reloadable.clone().put_into(config);
+            Order::Reconfigure(reloadable)
+        }
+        Err(error) => {
+            let error = anyhow::Error::from(error);
+            tracing::error!("SIGHUP: the configuration stays as it was: {error:#}");
+            Order::KeepConfiguration
+        }
     }
 }

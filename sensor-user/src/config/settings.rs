@@ -2,7 +2,11 @@
 //!
 //! All three use the same keys and the same text forms; [`Config`](super::Config) is what they mean.
 
-use std::{collections::BTreeMap, fs, path::Path, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -245,6 +249,20 @@ impl Settings {
         }
     }
 
+    /// The keys that say something else in `other`, those of sections with the section's name before a dot.
+    #[must_use]
+    pub fn differences(&self, other: &Self) -> Vec<String> {
+        let flat = |settings: &Self| {
+            let mut flat = BTreeMap::new();
+            // Settings have string keys only and serialise to memory.
+            flatten(String::new(), serde_json::to_value(settings).unwrap_or_default(), &mut flat);
+            flat
+        };
+        let (own, others) = (flat(self), flat(other));
+        let keys: BTreeSet<&String> = own.keys().chain(others.keys()).collect();
+        keys.into_iter().filter(|key| own.get(*key) != others.get(*key)).cloned().collect()
+    }
+
     /// The settings as a configuration file.
     pub fn to_yaml(&self) -> Result<String, serde_saphyr::SerializeError> {
         serde_saphyr::to_string(self)
@@ -297,6 +315,21 @@ impl CapacitySettings {
 
     fn is_silent(&self) -> bool {
         *self == Self::default()
+    }
+}
+
+/// Puts `value` into `flat`, the values of a section each under its own name.
+fn flatten(name: String, value: serde_json::Value, flat: &mut BTreeMap<String, serde_json::Value>) {
+    match value {
+        serde_json::Value::Object(section) => {
+            for (key, value) in section {
+                let name = if name.is_empty() { key } else { format!("{name}.{key}") };
+                flatten(name, value, flat);
+            }
+        }
+        value => {
+            flat.insert(name, value);
+        }
     }
 }
 

@@ -353,6 +353,27 @@ fn any_config() -> impl Strategy<Value = Config> {
     )
 }
 
+#[test]
+fn settings_that_need_a_new_start_are_named_and_those_that_do_not_are_not() {
+    let entry = "suppress: [{source: 10.0.0.1, until: '2030-01-01T00:00:00Z', reason: known}]";
+    let changes = [
+        ("", vec![]),
+        (entry, vec![]),
+        ("interval: 20s", vec!["interval"]),
+        (
+            "notify: {webhook: ['http://hook/']}\ncapacity: {sources: 9}",
+            vec!["capacity.sources", "notify.webhook"],
+        ),
+    ];
+    for (text, expected) in changes {
+        let new = config(text).unwrap();
+        assert_eq!(Config::default().settings_for_restart(&new), expected, "{text}");
+        let mut merged = Config::default();
+        Reloadable::of(&new).put_into(&mut merged);
+        assert_eq!(merged == new, expected.is_empty(), "{text}");
+    }
+}
+
 fn any_tunnels() -> impl Strategy<Value = Decapsulate> {
     let kinds = proptest::sample::subsequence(Decapsulate::KINDS.to_vec(), 0..=Decapsulate::KINDS.len());
     let ports = proptest::collection::hash_set(1..=u16::MAX, 1..=Decapsulate::MAX_VXLAN_PORTS);

@@ -39,6 +39,7 @@ use crate::{
     clock::Timestamp,
     config::Notify,
     mirror::Diagnosis,
+    suppress::{Suppression, suppressed},
 };
 
 /// Why notifications cannot be posted.
@@ -118,13 +119,21 @@ struct Line {
     counters: Arc<Counters>,
 }
 
+/// An alert that holds.
+#[derive(Debug)]
+struct Holding {
+    alert: Alert,
+    /// Whether receivers know of it; not while it is suppressed.
+    told: bool,
+}
+
 /// The end at the run loop.
 #[derive(Debug)]
 pub struct Notifier {
     links: Links,
     lines: Vec<Line>,
-    /// Alerts that hold and are suppressed.
-    held: BTreeMap<(AlertKind, IpAddr), Alert>,
+    /// Alerts that hold.
+    holding: BTreeMap<(AlertKind, IpAddr), Holding>,
     /// Dropping it ends all waiting.
     patience: watch::Sender<()>,
     worker: Worker,
@@ -162,18 +171,26 @@ impl Notifier {
         let worker = Worker::start("notify", move || runtime.block_on(post_all(receivers)))?;
         let page = notify.page.as_deref().unwrap_or(page).to_owned();
         let links_to = Links { page, runbook: notify.runbook.clone() };
-        Ok(Some(Self { links: links_to, lines, held: BTreeMap::new(), patience: hold, worker }))
+        Ok(Some(Self { links: links_to, lines, holding: BTreeMap::new(), patience: hold, worker }))
     }
 
     /// Hands over an alert that began or ended. Never waits.
     pub fn alert(&mut self, alert: &Alert) {
         let key = (alert.finding.kind, alert.finding.source);
-        let firing = alert.finding.state == AlertState::Firing;
-        if firing && alert.suppressed.is_some() {
-            self.held.insert(key, alert.clone());
-        } else if firing || self.held.remove(&key).is_none() {
-            // Nobody hears of the end whose beginning was held back.
-            self.send(Notice::of_alert(alert, &self.links));
+        match alert.finding.state {
+            AlertState::Firing => {
+                let told = alert.suppressed.is_none();
+                if told {
+                    self.send(Notice::of_alert(alert, &self.links));
+                }
+                self.holding.insert(key, Holding { alert: alert.clone(), told });
+            }
+            AlertState::Resolved => {
+                // Nobody hears of the end whose beginning was held back.
+                if self.holding.remove(&key).is_none_or(|holding| holding.told) {
+                    self.send(Notice::of_alert(alert, &self.links));
+                }
+            }
         }
     }
 
@@ -186,11 +203,36 @@ impl Notifier {
     pub fn advance(&mut self, now: Timestamp) {
         let ended =
             |alert: &Alert| alert.suppressed.as_ref().is_none_or(|suppressed| suppressed.until <= now);
-        let lifted: Vec<Alert> =
-            self.held.extract_if(.., |_, alert| ended(alert)).map(|(_, alert)| alert).collect();
-        for alert in lifted {
-            self.send(Notice::of_alert(&Alert { suppressed: None, ..alert }, &self.links));
+        let mut notices = Vec::new();
+        for Holding { alert, told } in self.holding.values_mut() {
+            if !*told && ended(alert) {
+                alert.suppressed = None;
+                *told = true;
+                notices.push(Notice::of_alert(alert, &self.links));
+            }
         }
+        for notice in notices {
+            self.send(notice);
+        }
+    }
+
+    /// Replaces what is suppressed: for receivers an alert that holds ends when it becomes so, and begins when it is no
+    /// longer.
+    pub fn suppress(&mut self, suppressions: &[Suppression], now: Timestamp) {
+        let mut notices = Vec::new();
+        for (&(kind, source), Holding { alert, told }) in &mut self.holding {
+            alert.suppressed = suppressed(suppressions, kind, source, now);
+            if alert.suppressed.is_some() && *told {
+                *told = false;
+                let mut end = alert.clone();
+                (end.finding.state, end.finding.time) = (AlertState::Resolved, now);
+                notices.push(Notice::of_alert(&end, &self.links));
+            }
+        }
+        for notice in notices {
+            self.send(notice);
+        }
+        self.advance(now);
     }
 
     /// The counters of each receiver.

@@ -25,7 +25,7 @@ use crate::{
     mirror::Diagnosis,
     orient::MemoryUse,
     output::notify::ReceiverStatus,
-    suppress::Suppression,
+    suppress::{Suppressed, Suppression},
 };
 
 /// Which sensor this is.
@@ -98,10 +98,27 @@ pub struct ActiveAlert {
     pub source: IpAddr,
     /// Since when.
     pub since: Timestamp,
-    /// When it ceases to be suppressed, if it is or was.
-    pub suppressed_until: Option<Timestamp>,
+    /// That it is suppressed and until when, which may be over.
+    pub suppressed: Option<Suppressed>,
     /// The numbers behind it, as of its beginning, by name.
     pub numbers: Vec<(&'static str, f64)>,
+}
+
+impl ActiveAlert {
+    /// That it is suppressed at the time `now`.
+    #[must_use]
+    pub fn suppressed_at(&self, now: Timestamp) -> Option<&Suppressed> {
+        self.suppressed.as_ref().filter(|suppressed| now < suppressed.until)
+    }
+}
+
+/// What became of the last attempt to load the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConfigStatus {
+    /// Whether it was taken.
+    pub successful: bool,
+    /// When one was taken last.
+    pub taken: Timestamp,
 }
 
 /// Alerts so far.
@@ -133,6 +150,8 @@ pub struct SourcesStatus {
 pub struct Snapshot {
     /// Which sensor.
     pub build: Build,
+    /// The configuration in effect.
+    pub config: ConfigStatus,
     /// End of the last drain.
     pub time: Timestamp,
     /// Interfaces in the order of the configuration.

@@ -64,6 +64,10 @@ macro_rules! families {
 families! {
     BUILD_INFO = gauge("flowsensor_build_info", ["version", "revision"],
         "Which sensor this is; always 1.");
+    CONFIG_SUCCESSFUL = gauge("flowsensor_config_last_reload_successful", [],
+        "Whether the last attempt to load the configuration succeeded.");
+    CONFIG_TIME = gauge("flowsensor_config_last_reload_success_timestamp_seconds", [],
+        "When the configuration was last loaded, in seconds since the epoch.");
     FRAMES = counter("flowsensor_frames_total", ["interface", "outcome", "reason"],
         "Frames by what became of them: counted in flows, ignored or lost, and why.");
     COVERAGE = gauge("flowsensor_coverage_ratio", ["interface"],

@@ -10,7 +10,7 @@ use crate::{
     orient::MemoryUse,
     output::{
         notify::ReceiverStatus,
-        snapshot::{AlertLogStatus, InterfaceStatus, Snapshot},
+        snapshot::{AlertLogStatus, ConfigStatus, InterfaceStatus, Snapshot},
     },
     suppress::Suppression,
 };
@@ -44,6 +44,9 @@ fn build_and_drains(snapshot: &Snapshot, samples: &mut Vec<Samples>) {
     let mut build = Samples::of(&family::BUILD_INFO);
     build.add(&[snapshot.build.version, snapshot.build.revision], 1.0);
     samples.push(build);
+    let ConfigStatus { successful, taken } = snapshot.config;
+    samples.push(single(&family::CONFIG_SUCCESSFUL, f64::from(u8::from(successful))));
+    samples.push(single(&family::CONFIG_TIME, taken.as_secs_f64()));
     samples.push(single(&family::DRAINS, snapshot.drains.done as f64));
     samples.push(single(&family::DRAIN_OVERRUNS, snapshot.drains.overruns as f64));
     if snapshot.drains.done > 0 {

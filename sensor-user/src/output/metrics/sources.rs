@@ -48,8 +48,7 @@ pub(super) fn collect(snapshot: &Snapshot, samples: &mut Vec<Samples>) {
     samples.push(single(&family::SOURCES_EVICTED, sources.evicted as f64));
     let own: HashSet<IpAddr> = sources.own.iter().map(|own| own.source).collect();
     samples.push(alerts(&family::ALERT_ACTIVE, &own, &snapshot.alerts.active));
-    let is_suppressed =
-        |alert: &&ActiveAlert| alert.suppressed_until.is_some_and(|until| snapshot.time < until);
+    let is_suppressed = |alert: &&ActiveAlert| alert.suppressed_at(snapshot.time).is_some();
     let suppressed: Vec<ActiveAlert> = snapshot.alerts.active.iter().filter(is_suppressed).cloned().collect();
     samples.push(alerts(&family::ALERT_SUPPRESSED, &own, &suppressed));
     samples.push(evidence(snapshot, &own));

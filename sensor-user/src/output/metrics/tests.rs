@@ -192,7 +192,8 @@ fn a_suppressed_alert_is_marked_for_as_long_as_it_is_suppressed() {
     let marked =
         |snapshot: &Snapshot| lines(&text(snapshot), "alert_suppressed{").join(" ").contains("10.0.0.5");
     assert!(!marked(&snapshot));
-    snapshot.alerts.active[0].suppressed_until = Some(snapshot.time.plus(Duration::from_secs(1)));
+    let until = snapshot.time.plus(Duration::from_secs(1));
+    snapshot.alerts.active[0].suppressed = Some(Suppressed { until, reason: "known".into() });
     snapshot.suppressions = vec![suppression("10.0.0.5/32", 3600), suppression("10.0.0.0/24", 0)];
     assert!(marked(&snapshot));
     let expected = [

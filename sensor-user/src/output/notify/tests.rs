@@ -17,7 +17,7 @@ use crate::{
         fixture::{START, address, alert},
         json,
     },
-    suppress::Suppressed,
+    suppress::{Suppressed, Suppression},
 };
 
 /// How long anything may take.
@@ -273,6 +273,34 @@ fn a_suppressed_alert_is_posted_only_if_it_outlasts_the_suppression() {
     notifier.alert(&alert(AlertKind::Scan, long, AlertState::Resolved));
     assert_eq!(server.next().1["state"], "resolved");
     assert_eq!(notifier.close(LIMIT)[0].delivered, 3);
+}
+
+#[test]
+fn what_a_new_configuration_suppresses_ends_for_receivers_and_begins_again_when_it_no_longer_does() {
+    let server = Server::start(&[200]);
+    let mut notifier = notifier(&[], &[&server], impatience());
+    notifier.alert(&torrent(AlertState::Firing));
+    assert_eq!(server.next().1["state"], "firing");
+    let (now, until) = (START.plus(Duration::from_mins(5)), START.plus(Duration::from_hours(1)));
+    let known =
+        Suppression { source: "10.0.0.0/24".parse().unwrap(), kind: None, until, reason: "known".into() };
+    notifier.suppress(std::slice::from_ref(&known), now);
+    let end = server.next().1;
+    assert_eq!(
+        (&end["state"], &end["suppressed"], &end["time"]),
+        (&"resolved".into(), &"known".into(), &now.to_string().into())
+    );
+    notifier.suppress(&[known], now);
+    notifier.suppress(&[], now);
+    let again = server.next().1;
+    assert_eq!(
+        (&again["state"], again.get("suppressed")),
+        (&"firing".into(), None),
+        "once, and without the mark"
+    );
+    notifier.alert(&torrent(AlertState::Resolved));
+    assert_eq!(server.next().1["state"], "resolved");
+    assert_eq!(notifier.close(LIMIT)[0].delivered, 4);
 }
 
 #[test]

@@ -61,7 +61,7 @@ impl<'a> Alerts<'a> {
 
 impl<'a> Active<'a> {
     fn of(active: &ActiveAlert, snapshot: &'a Snapshot) -> Self {
-        let ActiveAlert { kind, source, since, suppressed_until: _, numbers: _ } = *active;
+        let ActiveAlert { kind, source, since, .. } = *active;
         let began = snapshot.alerts.recent.iter().find(|alert| {
             let finding = &alert.finding;
             (finding.kind, finding.source, finding.state) == (kind, source, AlertState::Firing)

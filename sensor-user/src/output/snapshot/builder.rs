@@ -8,8 +8,8 @@ use std::{
 };
 
 use super::{
-    ActiveAlert, AlertLogStatus, AlertStatus, Build, DrainStatus, InterfaceReading, InterfaceStatus,
-    Snapshot, evidence,
+    ActiveAlert, AlertLogStatus, AlertStatus, Build, ConfigStatus, DrainStatus, InterfaceReading,
+    InterfaceStatus, Snapshot, evidence,
     places::{Alerting, Places},
 };
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
     observation::Observation,
     orient::MemoryUse,
     output::notify::ReceiverStatus,
-    suppress::Suppression,
+    suppress::{Suppression, suppressed},
 };
 
 /// Alerts kept to be shown, beginnings and ends.
@@ -32,6 +32,7 @@ const RECENT_ALERTS: usize = 100;
 #[derive(Debug)]
 pub struct SnapshotBuilder {
     build: Build,
+    config: ConfigStatus,
     time: Timestamp,
     interfaces: Vec<InterfaceStatus>,
     mirror: Vec<Diagnosis>,
@@ -62,6 +63,7 @@ impl SnapshotBuilder {
         });
         Self {
             build,
+            config: ConfigStatus { successful: true, taken: Timestamp::default() },
             time: Timestamp::default(),
             interfaces: interfaces.collect(),
             mirror: Vec::new(),
@@ -137,11 +139,9 @@ impl SnapshotBuilder {
                 }
                 let (kind, source) = key;
                 let numbers = evidence::numbers(alert);
-                let suppressed_until = alert.suppressed.as_ref().map(|suppressed| suppressed.until);
-                self.active.insert(
-                    key,
-                    ActiveAlert { kind, source, since: finding.time, suppressed_until, numbers },
-                );
+                let suppressed = alert.suppressed.clone();
+                self.active
+                    .insert(key, ActiveAlert { kind, source, since: finding.time, suppressed, numbers });
                 self.places.claim(finding.source, &self.alerting(), finding.time);
             }
             AlertState::Resolved => {
@@ -157,9 +157,22 @@ impl SnapshotBuilder {
         self.notifications = status;
     }
 
-    /// Alerts that the configuration suppresses.
+    /// Alerts that the configuration suppresses; those that hold are looked at anew.
     pub fn suppressions(&mut self, suppressions: &[Suppression]) {
         suppressions.clone_into(&mut self.suppressions);
+        for alert in self.active.values_mut() {
+            alert.suppressed = suppressed(suppressions, alert.kind, alert.source, self.time);
+        }
+    }
+
+    /// A configuration was taken, at `now`.
+    pub const fn config_taken(&mut self, now: Timestamp) {
+        self.config = ConfigStatus { successful: true, taken: now };
+    }
+
+    /// A configuration was refused.
+    pub const fn config_refused(&mut self) {
+        self.config.successful = false;
     }
 
     /// What the configuration allows, and what that kept from the detectors.
@@ -187,6 +200,7 @@ impl SnapshotBuilder {
     pub fn snapshot(&self) -> Snapshot {
         Snapshot {
             build: self.build,
+            config: self.config,
             time: self.time,
             interfaces: self.interfaces.clone(),
             mirror: self.mirror.clone(),

@@ -181,6 +181,40 @@ fn a_source_is_alerting_until_its_last_alert_is_over() {
     assert_eq!(own(&builder.snapshot()), [victim]);
 }
 
+#[test]
+fn a_new_configuration_suppresses_alerts_that_hold_already() {
+    let mut builder = builder(10);
+    builder.drain(&drain(0));
+    builder.alert(&alert(AlertKind::Torrent, host(1), AlertState::Firing));
+    builder.alert(&alert(AlertKind::Torrent, host(2), AlertState::Firing));
+    let until = drain(60).end;
+    let source = ipnet::IpNet::from(host(2));
+    builder.suppressions(&[Suppression { source, kind: None, until, reason: "a guest".into() }]);
+    let marked = |snapshot: &Snapshot, now| {
+        let active = snapshot.alerts.active.iter();
+        active
+            .filter(|alert| alert.suppressed_at(now).is_some())
+            .map(|alert| alert.source)
+            .collect::<Vec<_>>()
+    };
+    let snapshot = builder.snapshot();
+    assert_eq!(marked(&snapshot, snapshot.time), [host(2)]);
+    assert!(marked(&snapshot, until).is_empty(), "it ends by itself");
+    builder.suppressions(&[]);
+    let snapshot = builder.snapshot();
+    assert!(marked(&snapshot, snapshot.time).is_empty());
+}
+
+#[test]
+fn a_configuration_that_is_refused_leaves_the_time_of_the_one_in_effect() {
+    let mut builder = builder(10);
+    builder.config_taken(drain(0).end);
+    builder.config_refused();
+    assert_eq!(builder.snapshot().config, ConfigStatus { successful: false, taken: drain(0).end });
+    builder.config_taken(drain(9).end);
+    assert_eq!(builder.snapshot().config, ConfigStatus { successful: true, taken: drain(9).end });
+}
+
 /// What one interval does: new connections of every host, and hosts whose alert changes.
 fn step() -> impl Strategy<Value = (Vec<u64>, Vec<(u32, bool)>)> {
     let new = prop_oneof![Just(0), 0..50_u64];
