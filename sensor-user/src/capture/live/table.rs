@@ -30,7 +30,8 @@ const OVERFLOW_SHARE: u32 = 32;
 const OVERFLOW_ENTRY: u64 = 48 + size_of::<OverflowKey>() as u64 + size_of::<Counters>() as u64 + 2 * 16;
 
 /// Words of the state of one CPU.
-const STATE_WORDS: usize = size_of::<CpuState>() / size_of::<u64>();
+#[expect(clippy::cast_possible_truncation, reason = "a few dozen")]
+const STATE_WORDS: u32 = (size_of::<CpuState>() / size_of::<u64>()) as u32;
 
 /// Memory per flow that a table of this capacity takes at most, overflow, bitmap and both generations included.
 const BYTES_V4: u64 = 256;
@@ -222,7 +223,7 @@ impl FlowTable {
             size,
             epoch: 0,
             cpu_state: map(ebpf, CPU_STATE, size.cpus)?,
-            cpu_words: map(ebpf, CPU_STATE, size.cpus * STATE_WORDS as u32)?,
+            cpu_words: map(ebpf, CPU_STATE, size.cpus * STATE_WORDS)?,
             v4: Family {
                 buckets: map(ebpf, FLOWS_V4, size.buckets(size.bucket_bits_v4))?,
                 used: map(ebpf, USED_V4, size.words(size.bucket_bits_v4))?,
@@ -244,7 +245,7 @@ impl FlowTable {
         let left = generation_of(self.epoch);
         self.epoch = self.epoch.wrapping_add(1);
         for cpu in 0..self.cpu_state.len() {
-            self.cpu_words.write(cpu * STATE_WORDS + EPOCH_WORD, self.epoch);
+            self.cpu_words.write(cpu * STATE_WORDS as usize + EPOCH_WORD, self.epoch);
         }
         left
     }
@@ -305,7 +306,7 @@ impl FlowTable {
 }
 
 const fn generation_of(epoch: u64) -> usize {
-    epoch as usize % GENERATIONS
+    if epoch.is_multiple_of(GENERATIONS as u64) { 0 } else { 1 }
 }
 
 fn flow_key(key: &OverflowKey, counters: &Counters) -> FlowKey {
