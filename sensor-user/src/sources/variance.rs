@@ -154,7 +154,9 @@ mod tests {
         ) {
             let values: Vec<i128> = values.into_iter().map(|value| i128::from(offset) + i128::from(value)).collect();
             let mut window = Window::new(capacity);
-            values.iter().for_each(|value| window.push(*value as f64));
+            for value in &values {
+                window.push(*value as f64);
+            }
             let last = &values[values.len().saturating_sub(capacity)..];
             let (n, sum) = (last.len() as i128, last.iter().sum::<i128>());
             // In integers: Σ(n·x - Σx)² = n²·Σ(x - mean)².
