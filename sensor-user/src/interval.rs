@@ -79,3 +79,43 @@ pub struct Interval {
     /// Frame counts by interface.
     pub frames: Vec<FrameCounts>,
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use crate::{interval::SourceInterval, output::fixture};
+
+    fn with(mean: Option<f64>, variance: Option<f64>) -> SourceInterval {
+        SourceInterval { mean, variance, ..fixture::source([10, 0, 0, 5].into(), 0) }
+    }
+
+    #[test]
+    fn dispersion_is_unknown_without_a_mean_a_variance_or_anything_to_disperse() {
+        for (mean, variance) in [(None, None), (Some(5.0), None), (None, Some(5.0)), (Some(0.0), Some(0.0))] {
+            assert_eq!(with(mean, variance).dispersion(), None, "{mean:?} {variance:?}");
+        }
+    }
+
+    proptest! {
+        /// Batches multiply the index by their size, whatever the rate: that is what it is for.
+        #[test]
+        fn dispersion_grows_with_the_size_of_batches(
+            counts in prop::collection::vec(0u32..1_000, 2..60), batch in 1u32..100,
+        ) {
+            let of = |scale: f64| {
+                let values: Vec<f64> = counts.iter().map(|count| f64::from(*count) * scale).collect();
+                let n = values.len() as f64;
+                let mean = values.iter().sum::<f64>() / n;
+                let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (n - 1.0);
+                with(Some(mean), Some(variance)).dispersion()
+            };
+            match (of(1.0), of(f64::from(batch))) {
+                (Some(single), Some(batched)) => {
+                    prop_assert!((batched - f64::from(batch) * single).abs() <= 1e-9 * batched.max(1.0));
+                }
+                (single, batched) => prop_assert!(single == batched && counts.iter().all(|count| *count == 0)),
+            }
+        }
+    }
+}

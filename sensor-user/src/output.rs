@@ -25,7 +25,7 @@ pub mod live_table;
 pub mod notify;
 
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 
 use std::io;
 

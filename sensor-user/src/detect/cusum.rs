@@ -111,6 +111,20 @@ mod tests {
         assert!((sum.value() - 3.0).abs() < 1e-12);
     }
 
+    /// A million events decades after the epoch, where nanoseconds no longer fit a double.
+    #[test]
+    fn long_runs_at_late_times_lose_nothing() {
+        let start = Timestamp::from_secs(4_000_000_000);
+        let mut sum = Cusum::default();
+        for number in 0..1_000_000_u64 {
+            sum.leak(start.plus(std::time::Duration::from_millis(number * 100)), 0.5);
+            sum.add(1.0, f64::INFINITY);
+        }
+        // One event in a tenth of a second, of which a twentieth leaks.
+        let expected = 1e6 - 0.05 * 999_999.0;
+        assert!((sum.value() - expected).abs() < 1e-3, "{} is not {expected}", sum.value());
+    }
+
     proptest! {
         /// Without cap, the sum equals its closed form: the largest sum of net evidence over all ends
         /// of the sequence, which is how Page defined it.

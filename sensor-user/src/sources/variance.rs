@@ -125,7 +125,52 @@ mod tests {
         assert_eq!((window.mean(), window.sample_variance()), (Some(2.0), Some(1.0)));
     }
 
+    /// A million intervals far from zero: what a running sum of squares would have lost long ago.
+    #[test]
+    fn long_runs_far_from_zero_lose_nothing() {
+        let offset = 1e12;
+        let mut window = Window::new(30);
+        for number in 0..1_000_000_u32 {
+            window.push(offset + f64::from(number % 30));
+        }
+        assert_eq!((window.mean(), window.sample_variance()), (Some(offset + 14.5), Some(77.5)));
+        let mut deviation = Deviation::default();
+        for number in 0..1_000_000_u64 {
+            deviation.grow(0, 1_000_000_000 + number);
+        }
+        // (n² - 1) / 12 of n consecutive integers, wherever they are.
+        let expected = (1e12 - 1.0) / 12.0;
+        let variance = deviation.population_variance().expect("there are values");
+        assert!((variance - expected).abs() <= 1e-12 * expected, "{variance} is not {expected}");
+    }
+
     proptest! {
+        /// Against the definition, of what is left of the series: exact integers below 2^53 have no excuse.
+        #[test]
+        fn a_window_is_the_mean_and_variance_of_its_last_values(
+            offset in 0u32..2_000_000_000,
+            values in prop::collection::vec(0u32..100_000, 0..200),
+            capacity in 1usize..50,
+        ) {
+            let values: Vec<i128> = values.into_iter().map(|value| i128::from(offset) + i128::from(value)).collect();
+            let mut window = Window::new(capacity);
+            for value in &values {
+                window.push(*value as f64);
+            }
+            let last = &values[values.len().saturating_sub(capacity)..];
+            let (n, sum) = (last.len() as i128, last.iter().sum::<i128>());
+            // In integers: Σ(n·x - Σx)² = n²·Σ(x - mean)².
+            let squares: i128 = last.iter().map(|value| (n * value - sum).pow(2)).sum();
+            let mean = (n > 0).then(|| sum as f64 / n as f64);
+            let variance = (n > 1).then(|| squares as f64 / (n * n * (n - 1)) as f64);
+            let close = |a: Option<f64>, b: Option<f64>| match (a, b) {
+                (Some(a), Some(b)) => (a - b).abs() <= 1e-9 * b.abs() + 1e-6,
+                (a, b) => a == b,
+            };
+            prop_assert!(close(window.mean(), mean), "{:?} is not {mean:?}", window.mean());
+            prop_assert!(close(window.sample_variance(), variance), "{:?} is not {variance:?}", window.sample_variance());
+        }
+
         #[test]
         fn growing_counts_have_the_variance_of_their_final_values(
             steps in prop::collection::vec((0usize..5, 0u64..1_000_000), 0..200)

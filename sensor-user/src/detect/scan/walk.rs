@@ -212,6 +212,18 @@ mod tests {
         assert!((tally.sum - 4f64.ln()).abs() < 1e-6);
     }
 
+    /// Eleven days of one failure in two minutes: the leak takes each back, and none is left over.
+    #[test]
+    fn a_million_seconds_of_slow_failures_add_up_to_nothing() {
+        let rule = Rule { leak: Odds::new(0.8, 0.2).failure / 60.0, ..rule() };
+        let mut walk = Walk::default();
+        for second in (1_000..1_001_000).step_by(120) {
+            walk.contact(second, &rule);
+            (second + 1..second + 120).for_each(|second| walk.settle(second, &rule));
+            assert!(walk.is_empty(), "{} is left after {second}", walk.sum());
+        }
+    }
+
     proptest! {
         /// Whatever the order and the gaps: what is in the walk never exceeds what was put in, the sum
         /// stays finite and positive, and after silence nothing is open.
@@ -237,6 +249,45 @@ mod tests {
             }
             walk.settle(second + 4, &rule());
             prop_assert!(walk.is_settled());
+        }
+
+        /// Against a model that remembers every contact by itself and is asked every second, as the detector does.
+        #[test]
+        fn the_walk_is_that_of_single_contacts(
+            seconds in prop::collection::vec(prop::collection::vec(0u8..6, 0..6), 1..200),
+        ) {
+            #[derive(Clone, Copy, PartialEq)]
+            enum Of { Open, Answered, Refused }
+            let (mut walk, rule) = (Walk::default(), rule());
+            let (mut sum, mut contacts) = (0.0_f64, Vec::<(u32, Of)>::new());
+            for (second, events) in (1_000..).zip(&seconds) {
+                walk.settle(second, &rule);
+                sum = (sum - rule.leak).max(0.0);
+                let (due, rest): (Vec<_>, Vec<_>) = contacts.iter().partition(|(at, _)| at + 4 <= second);
+                contacts = rest;
+                let added: f64 = due
+                    .iter()
+                    .map(|(_, of)| if *of == Of::Answered { rule.odds.success } else { rule.odds.failure })
+                    .sum();
+                sum = (sum + added).clamp(0.0, 1_000.0);
+                prop_assert!((walk.sum() - sum).abs() < 1e-2, "{} is not {sum} at {second}", walk.sum());
+                for event in events {
+                    let outcome = match event {
+                        0 => Outcome::Answered,
+                        1 => Outcome::Refused,
+                        _ => {
+                            walk.contact(second, &rule);
+                            contacts.push((second, Of::Open));
+                            continue;
+                        }
+                    };
+                    walk.outcome(second, outcome, &rule);
+                    let latest = contacts.iter_mut().rev().find(|(_, of)| *of == Of::Open);
+                    if let Some((_, of)) = latest {
+                        *of = if outcome == Outcome::Answered { Of::Answered } else { Of::Refused };
+                    }
+                }
+            }
         }
 
         /// Without leak and as long as it does not touch zero, the sum is the log of the likelihood

@@ -224,3 +224,52 @@ pub fn opened(candidate: &Candidate) -> bool {
 pub fn standing(candidate: &Candidate) -> bool {
     !candidate.opened() && candidate.weighing == Weighing::Counted
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The definition: the largest share p for which what was seen lies within so many standard deviations of p.
+    fn slowly(answers: u32, ripe: u32) -> f64 {
+        let share = f64::from(answers) / f64::from(ripe);
+        let likely = |p: f64| (p - share).powi(2) <= CONFIDENCE.powi(2) * p * (1.0 - p) / f64::from(ripe);
+        let (mut low, mut high) = (share, 1.0);
+        for _ in 0..80 {
+            let middle = f64::midpoint(low, high);
+            if likely(middle) { low = middle } else { high = middle }
+        }
+        low
+    }
+
+    #[test]
+    fn nothing_seen_leaves_anything_likely() {
+        assert!(most_answering(0, 0) > 0.6 && most_answering(0, 0) <= 1.0);
+    }
+
+    #[test]
+    fn the_documented_numbers_of_silent_peers_are_asked_for() {
+        for (peers, silent) in [(8, 2), (15, 3), (240, 30)] {
+            assert!(most_answering(peers - silent, peers) <= 0.9, "{silent} of {peers}");
+            assert!(most_answering(peers - silent + 1, peers) > 0.9, "{} of {peers}", silent - 1);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_bound_is_the_upper_end_of_wilsons_interval(ripe in 1u32..2_000, answers in 0u32..2_000) {
+            let answers = answers.min(ripe);
+            let (bound, slow) = (most_answering(answers, ripe), slowly(answers, ripe));
+            prop_assert!((bound - slow).abs() < 1e-9, "{answers} of {ripe}: {bound} is not {slow}");
+            prop_assert!(bound >= f64::from(answers) / f64::from(ripe) && bound <= 1.0 + 1e-12);
+        }
+
+        #[test]
+        fn the_bound_falls_with_every_silent_peer_and_with_more_of_the_same(ripe in 2u32..500, answers in 0u32..500) {
+            prop_assume!(answers < ripe);
+            prop_assert!(most_answering(answers, ripe) < most_answering(answers + 1, ripe));
+            prop_assert!(most_answering(2 * answers, 2 * ripe) < most_answering(answers, ripe));
+        }
+    }
+}
