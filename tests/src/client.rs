@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::{
     netns::Namespace,
     process::Process,
-    swarm::{dht_entry, tracker, write_torrent},
+    swarm::{dht_entry, tracker, write_routing_table, write_torrent},
     topology::{CLIENT, Family},
 };
 
@@ -126,6 +126,8 @@ impl Settings {
         let bootstrap = directory.join("dht.bootstrap");
         fs::write(&bootstrap, format!("{} {}\n", entry.ip(), entry.port()))
             .with_context(|| format!("cannot write {}", bootstrap.display()))?;
+        // Not its first run: one that knows a single node asks another one every ten seconds for the first minutes.
+        write_routing_table(&directory.join("dht.dat"), self.family)?;
         let settings = json!({
             "dht-enabled": self.discovery != Discovery::Tracker,
             "pex-enabled": self.discovery == Discovery::All,

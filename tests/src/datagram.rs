@@ -5,6 +5,8 @@ use std::{
     io::{IoSlice, IoSliceMut},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket as StdSocket},
     os::fd::AsRawFd,
+    sync::Arc,
+    time::Duration,
 };
 
 use anyhow::{Context, Result};
@@ -14,7 +16,13 @@ use nix::{
         ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg, setsockopt, sockopt,
     },
 };
-use tokio::{io::Interest, net::UdpSocket};
+use tokio::{io::Interest, net::UdpSocket, time::sleep};
+
+use crate::service::detach;
+
+/// How long an answer is on its way. Where it takes no time at all, a busy machine shows some answers before their
+/// questions, because the two are mirrored on different CPUs.
+const DISTANCE: Duration = Duration::from_millis(25);
 
 /// A socket on one port of all addresses of a family.
 #[derive(Debug)]
@@ -48,10 +56,15 @@ impl Anywhere {
 
     /// Answers every datagram with what `answer` makes of it, for good. A full socket loses the answer, as UDP does.
     pub async fn serve(self, mut answer: impl FnMut(&Datagram) -> Option<Vec<u8>>) {
+        let socket = Arc::new(self.0);
         loop {
-            let Ok(query) = self.0.async_io(Interest::READABLE, || receive(&self.0)).await else { continue };
+            let Ok(query) = socket.async_io(Interest::READABLE, || receive(&socket)).await else { continue };
             if let Some(text) = answer(&query) {
-                let _ = self.0.async_io(Interest::WRITABLE, || send(&self.0, &query, &text)).await;
+                let socket = Arc::clone(&socket);
+                detach(async move {
+                    sleep(DISTANCE).await;
+                    let _ = socket.async_io(Interest::WRITABLE, || send(&socket, &query, &text)).await;
+                });
             }
         }
     }

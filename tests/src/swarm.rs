@@ -40,7 +40,7 @@ const PEERS: usize = 600;
 const LIVE_PERCENT: u32 = 28;
 /// Nodes of the DHT, and what share of them answers.
 const NODES: usize = 1500;
-const LIVE_NODES_PERCENT: u32 = 75;
+const LIVE_NODES_PERCENT: u32 = 65;
 
 /// A running swarm of both families with a seeder that insists on encryption.
 #[derive(Debug)]
@@ -84,6 +84,19 @@ pub fn dht_entry(family: Family) -> SocketAddr {
         Family::V4 => (Ipv4Addr::new(68, 105, 32, 201), port).into(),
         Family::V6 => (Ipv6Addr::new(0x2605, 0xa000, 0, 0, 0, 0, 0, 0xc9), port).into(),
     }
+}
+
+/// Writes what transmission keeps of the DHT from one run to the next: its own identity and nodes that it knew.
+pub fn write_routing_table(path: &Path, family: Family) -> Result<()> {
+    const SAVED: usize = 16;
+    // Some of them have gone since.
+    let saved: Vec<_> = nodes(family).into_iter().step_by(NODES / SAVED).take(SAVED).collect();
+    let mut table = b"d2:id20:an identity of chance".to_vec();
+    table.truncate(b"d2:id20:".len() + 20);
+    bencode::string(&mut table, if family == Family::V4 { b"nodes" } else { b"nodes6" });
+    bencode::string(&mut table, &bencode::compact(&saved));
+    table.push(b'e');
+    fs::write(path, table).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Writes a torrent file that names `tracker`, or none.
@@ -228,8 +241,8 @@ mod tests {
         }
     }
 
-    fn is_live(member: &SocketAddr) -> bool {
-        usable(member.ip(), true) && LIVE_PORTS.contains(&member.port())
+    fn is_live(address: &SocketAddr) -> bool {
+        usable(address.ip(), true) && LIVE_PORTS.contains(&address.port())
     }
 
     #[test]
@@ -248,7 +261,7 @@ mod tests {
             let percent = |of: &[SocketAddr]| of.iter().filter(|peer| is_live(peer)).count() * 100 / of.len();
             let (of_members, of_nodes) = (percent(&members), percent(&nodes(family)));
             assert!((10..=40).contains(&of_members), "{family:?}: {of_members} % of the members live");
-            assert!((60..=80).contains(&of_nodes), "{family:?}: {of_nodes} % of the nodes live");
+            assert!((50..=70).contains(&of_nodes), "{family:?}: {of_nodes} % of the nodes live");
         }
     }
 }
