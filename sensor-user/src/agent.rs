@@ -153,9 +153,9 @@ impl Agent {
     }
 
     fn reconfigure(&mut self, config: &Reloadable) {
-        let Reloadable { suppress } = config;
+        let Reloadable { groups: _, allow: _, suppress } = config;
         let now = self.live.now();
-        self.pipeline.suppress(suppress);
+        self.pipeline.reconfigure(config);
         self.builder.suppressions(suppress);
         self.builder.config_taken(now);
         if let Some(notifier) = &mut self.notifier {

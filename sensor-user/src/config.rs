@@ -168,24 +168,29 @@ impl MirrorAction {
 /// What can be replaced while the sensor runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reloadable {
+    /// See [`Config::groups`]: what the two below may name.
+    pub groups: BTreeMap<String, Vec<IpNet>>,
+    /// See [`Config::allow`].
+    pub allow: Vec<Allowance>,
     /// See [`Config::suppress`].
     pub suppress: Vec<Suppression>,
 }
 
 impl Reloadable {
     /// Its names in the configuration file.
-    const KEYS: [&str; 1] = ["suppress"];
+    const KEYS: [&str; 3] = ["groups", "allow", "suppress"];
 
     /// That of `config`.
     #[must_use]
     pub fn of(config: &Config) -> Self {
-        Self { suppress: config.suppress.clone() }
+        let Config { groups, allow, suppress, .. } = config;
+        Self { groups: groups.clone(), allow: allow.clone(), suppress: suppress.clone() }
     }
 
     /// Puts it into `config`.
     pub fn put_into(self, config: &mut Config) {
-        let Self { suppress } = self;
-        config.suppress = suppress;
+        let Self { groups, allow, suppress } = self;
+        (config.groups, config.allow, config.suppress) = (groups, allow, suppress);
     }
 }
 

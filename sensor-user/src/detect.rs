@@ -30,7 +30,7 @@ use foldhash::fast::RandomState;
 use serde_json::json;
 
 use self::{
-    allow::{Allow, AllowanceUse, Kinds},
+    allow::{Allow, Allowance, AllowanceUse, Kinds},
     fanout::Fanout,
     grouping::Grouping,
     literal::Literal,
@@ -215,6 +215,11 @@ impl Detectors {
                 literal.map_or(0.0, |literal| literal.score(source))
             }
         }
+    }
+
+    /// Replaces what is allowed, for contacts to come.
+    pub fn allow(&mut self, entries: &[Allowance]) {
+        self.allow.replace(entries);
     }
 
     /// What is allowed, and what that kept from the detectors.

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, net::IpAddr, time::Duration};
 use crate::{
     alert::{Alert, AlertKind, Finding},
     clock::Timestamp,
-    config::Config,
+    config::{Config, Reloadable},
     detect::{Detectors, allow::AllowanceUse, settings::Settings, trace::Step},
     flow::{Drain, FrameCounts},
     interval::Interval,
@@ -76,9 +76,11 @@ impl Pipeline {
         }
     }
 
-    /// Replaces what is suppressed, for alerts to come.
-    pub fn suppress(&mut self, suppressions: &[Suppression]) {
-        suppressions.clone_into(&mut self.suppress);
+    /// Replaces what is allowed and suppressed, for contacts and alerts to come.
+    pub fn reconfigure(&mut self, config: &Reloadable) {
+        let Reloadable { groups: _, allow, suppress } = config;
+        self.detectors.allow(allow);
+        suppress.clone_into(&mut self.suppress);
     }
 
     /// Reports from now on what moves the evidence about `source`, in one detector or in all.

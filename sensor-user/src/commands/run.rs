@@ -124,7 +124,8 @@ fn reload(config: &mut Config, read: Result<Config, ConfigError>) -> Order {
                 );
             }
             let reloadable = Reloadable::of(&new);
-            tracing::info!("SIGHUP: configuration loaded, {} entries of suppress", reloadable.suppress.len());
+            let (allow, suppress) = (reloadable.allow.len(), reloadable.suppress.len());
+            tracing::info!("SIGHUP: configuration loaded; {allow} entries of allow, {suppress} of suppress");
             reloadable.clone().put_into(config);
             Order::Reconfigure(reloadable)
         }

@@ -359,6 +359,7 @@ fn settings_that_need_a_new_start_are_named_and_those_that_do_not_are_not() {
     let changes = [
         ("", vec![]),
         (entry, vec![]),
+        ("groups: {dns: [10.0.0.53/32]}\nallow: [{destination: dns, reason: known}]", vec![]),
         ("interval: 20s", vec!["interval"]),
         (
             "notify: {webhook: ['http://hook/']}\ncapacity: {sources: 9}",

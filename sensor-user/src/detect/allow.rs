@@ -144,6 +144,17 @@ impl Allow {
         Self { entries: entries.collect(), unseen: HashMap::default(), capacity }
     }
 
+    /// Replaces the entries; one that stays, which its reason tells, counts on. What the detectors were told is not
+    /// unsaid, and what they were not told they do not learn.
+    pub fn replace(&mut self, entries: &[Allowance]) {
+        let before = std::mem::take(&mut self.entries);
+        self.entries = Self::new(entries, self.capacity).entries;
+        for AllowanceUse { allowance, contacts } in &mut self.entries {
+            let same = before.iter().find(|old| old.allowance.reason == allowance.reason);
+            *contacts = same.map_or(0, |old| old.contacts);
+        }
+    }
+
     /// Whether nothing is allowed.
     #[must_use]
     pub const fn is_empty(&self) -> bool {

@@ -120,6 +120,20 @@ fn what_is_kept_from_the_detectors_is_counted() {
     assert_eq!(detectors.allowances().iter().map(|one| one.contacts).collect::<Vec<_>>(), [100]);
 }
 
+#[test]
+fn an_entry_that_stays_counts_on_when_entries_are_replaced() {
+    let mut traffic = Traffic::new(1);
+    sweep(&mut traffic);
+    let observations = traffic.finish();
+    let [kept, other] = [everything_of("10.0.0.5/32", None), everything_of("10.9.0.0/16", None)];
+    let other = Allowance { reason: "another".into(), ..other };
+    let mut detectors = Detectors::new(&allowing(kept.clone()));
+    detectors.observe(&observations);
+    detectors.allow(&[other, kept]);
+    detectors.observe(&observations);
+    assert_eq!(detectors.allowances().iter().map(|one| one.contacts).collect::<Vec<_>>(), [0, 200]);
+}
+
 /// Closes an interval after a quiet minute in which the host opened 500 connections, 400 of them on port 22.
 fn burst(settings: &Settings) -> Vec<Finding> {
     let mut detectors = Detectors::new(settings);
