@@ -83,6 +83,8 @@ pub struct Config {
     pub decapsulate: Decapsulate,
     /// Where metrics and the page are served.
     pub listen: SocketAddr,
+    /// Names under which the page is served, beside addresses and this machine's own.
+    pub page_names: Vec<String>,
     /// File that alerts are appended to as JSON lines; none writes them to the log only.
     pub alert_log: Option<PathBuf>,
     /// Responder ports left out of the literal statistics: active trifectas and the variance of their frames.
@@ -219,6 +221,7 @@ impl Default for Config {
             promiscuous: true,
             decapsulate: Decapsulate::ALL,
             listen: SocketAddr::from(([127, 0, 0, 1], 19810)),
+            page_names: Vec::new(),
             alert_log: None,
             ignored_ports: Vec::new(),
             sensitivity: Sensitivity::Normal,

@@ -14,7 +14,7 @@ use crate::{
     config::{Config, ConfigError, Reloadable},
     output::{
         alert_log::{AlertLog, Patience},
-        http::{Limits, Routes, Server},
+        http::{Hosts, Limits, Routes, Server},
         live_table::{LiveView, LogPane},
         notify::{self, Notifier},
         process::ProcessStatus,
@@ -54,9 +54,10 @@ pub fn run(read: &dyn Fn() -> Result<Config, ConfigError>, log: LogPane) -> anyh
     let stalled_after = config.drain.saturating_mul(STALLED_PERIODS);
     let alert_log =
         config.alert_log.as_deref().map(|path| AlertLog::open(path, Patience::default())).transpose()?;
+    let hosts = Hosts::of_this_machine(config.page_names.iter().cloned());
     let files = ProcessStatus::read().ok().and_then(|process| process.max_fds);
     let limits = Limits::default().within(files);
-    let server = Server::start(config.listen, Routes::new(reader.clone(), stalled_after), limits)?;
+    let server = Server::start(config.listen, Routes::new(reader.clone(), stalled_after, hosts), limits)?;
     let page = format!("http://{}/", server.address());
     let notifier = Notifier::start(&config.notify, &page, notify::Patience::default())?;
     let live = Live::open(&config)?;

@@ -55,6 +55,9 @@ pub struct Settings {
     /// Address and port.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listen: Option<String>,
+    /// Names of hosts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub page_names: Option<Vec<String>>,
     /// Path of a file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alert_log: Option<PathBuf>,
@@ -217,6 +220,7 @@ impl Settings {
             decapsulate,
             vxlan_ports,
             listen,
+            page_names,
             alert_log,
             ignored_ports,
             detect,
@@ -239,6 +243,7 @@ impl Settings {
             decapsulate: decapsulate.or(self.decapsulate),
             vxlan_ports: vxlan_ports.or(self.vxlan_ports),
             listen: listen.or(self.listen),
+            page_names: page_names.or(self.page_names),
             alert_log: alert_log.or(self.alert_log),
             ignored_ports: ignored_ports.or(self.ignored_ports),
             detect: self.detect.overridden_by(detect),

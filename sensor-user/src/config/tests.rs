@@ -47,6 +47,7 @@ interval: 5s
 window: 12
 first_seen_memory: 2h
 capacity: {ipv4_flows: 2048, ipv6_flows: 1024, trifectas: 5000, peers: 6000, sources: 70, suspects: 80}
+page_names: [sensor.example.org]
 max_sources: 8
 mirror_action: drop
 promiscuous: false
@@ -83,6 +84,7 @@ suppress: [{source: 198.51.100.7, kind: scan, until: '2027-01-15T08:00:00Z', rea
         promiscuous: false,
         decapsulate: Decapsulate::new(Decapsulate::VXLAN | Decapsulate::GTP, [4789, 4790, 0, 0]),
         listen: "[::1]:9000".parse().unwrap(),
+        page_names: vec!["sensor.example.org".to_owned()],
         alert_log: Some("/var/log/alerts.json".into()),
         ignored_ports: vec![53],
         sensitivity: Sensitivity::High,
@@ -134,6 +136,10 @@ fn a_refusal_names_key_value_and_remedy() {
         ),
         ("first_seen_memory: 1s", "first_seen_memory: 1s is out of range: choose between 10s and 168h"),
         ("window: 1", "window: 1 is out of range: choose between 2 and 10000"),
+        (
+            "page_names: ['http://sensor/']",
+            "page_names: \"http://sensor/\" is no name of a host: write one without scheme and port, such as sensor.example.org",
+        ),
         ("max_sources: 1001", "max_sources: 1001 is out of range: choose between 0 and 1000"),
         (
             "capacity: {ipv4_flows: 99999999999}",
@@ -318,6 +324,7 @@ fn any_config() -> impl Strategy<Value = Config> {
                 decapsulate,
                 // A scope or flow label is nothing to listen on.
                 listen: SocketAddr::new(listen.ip(), listen.port()),
+                page_names: vec!["sensor.example.org".to_owned()],
                 alert_log: alert_log.map(PathBuf::from),
                 ignored_ports: ports.into_iter().collect(),
                 sensitivity: Sensitivity::ALL[action],

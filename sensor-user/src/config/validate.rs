@@ -58,6 +58,7 @@ impl TryFrom<Settings> for Config {
             decapsulate,
             vxlan_ports,
             listen,
+            page_names,
             alert_log,
             ignored_ports,
             detect: DetectSettings { sensitivity: sensitivity_name, count, variance },
@@ -87,6 +88,7 @@ impl TryFrom<Settings> for Config {
             promiscuous: promiscuous.unwrap_or(default.promiscuous),
             decapsulate: tunnels(decapsulate.as_deref(), vxlan_ports.as_deref())?,
             listen: listen.map_or(Ok(default.listen), |text| address(&text))?,
+            page_names: page_names.map_or(Ok(default.page_names), names)?,
             alert_log: alert_log.or(default.alert_log),
             ignored_ports,
             sensitivity: sensitivity_name.map_or(Ok(default.sensitivity), |name| sensitivity(&name))?,
@@ -127,6 +129,7 @@ impl From<&Config> for Settings {
                 .opens(Decapsulate::VXLAN)
                 .then(|| config.decapsulate.vxlan_ports().collect()),
             listen: Some(config.listen.to_string()),
+            page_names: Some(config.page_names.clone()),
             alert_log: config.alert_log.clone(),
             ignored_ports: Some(config.ignored_ports.clone()),
             detect: DetectSettings::from(config),
@@ -311,6 +314,21 @@ fn tunnel(name: &str) -> Result<u64, ConfigError> {
 fn tunnel_names(decapsulate: Decapsulate) -> Vec<String> {
     let opened = Decapsulate::KINDS.into_iter().filter(|(_, kind)| decapsulate.opens(*kind));
     opened.map(|(name, _)| name.to_owned()).collect()
+}
+
+/// Names of hosts, without ports.
+fn names(list: Vec<String>) -> Result<Vec<String>, ConfigError> {
+    const KEY: &str = "page_names";
+    let is_name = |name: &str| {
+        !name.is_empty()
+            && name.chars().all(|letter| letter.is_ascii_alphanumeric() || "-._".contains(letter))
+    };
+    if let Some(wrong) = list.iter().find(|name| !is_name(name)) {
+        let problem = "is no name of a host: write one without scheme and port, such as sensor.example.org";
+        return Err(invalid(KEY, format!("{wrong:?}"), problem));
+    }
+    check_distinct(KEY, &list)?;
+    Ok(list)
 }
 
 /// An address and a port; `:PORT` means all addresses, as exporters have it.

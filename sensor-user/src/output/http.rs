@@ -16,6 +16,7 @@
 mod back_off;
 mod connection;
 mod events;
+mod hosts;
 mod routes;
 mod slots;
 mod status;
@@ -31,6 +32,7 @@ use nix::sys::socket::{self, Backlog, sockopt::SndBuf};
 use tokio::{net::TcpStream, sync::watch};
 use tracing::{debug, warn};
 
+pub use hosts::Hosts;
 pub use routes::Routes;
 pub use status::{HttpStatus, Path};
 

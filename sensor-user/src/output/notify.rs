@@ -18,7 +18,7 @@ use std::{
     net::IpAddr,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -96,10 +96,13 @@ pub struct ReceiverStatus {
     pub dropped: u64,
     /// Failed attempts.
     pub errors: u64,
+    /// Whether the last attempt failed.
+    pub failing: bool,
 }
 
 #[derive(Debug, Default)]
 struct Counters {
+    failing: AtomicBool,
     delivered: AtomicU64,
     rejected: AtomicU64,
     expired: AtomicU64,
@@ -273,7 +276,7 @@ impl Notifier {
 fn status(lines: &[Line]) -> Vec<ReceiverStatus> {
     let mut by_name: BTreeMap<&str, ReceiverStatus> = BTreeMap::new();
     for Line { name, counters, queue: _ } in lines {
-        let Counters { delivered, rejected, expired, dropped, errors } = counters.as_ref();
+        let Counters { delivered, rejected, expired, dropped, errors, failing } = counters.as_ref();
         let sum = by_name.entry(name).or_default();
         sum.name.clone_from(name);
         sum.delivered += delivered.load(Ordering::Relaxed);
@@ -281,6 +284,7 @@ fn status(lines: &[Line]) -> Vec<ReceiverStatus> {
         sum.expired += expired.load(Ordering::Relaxed);
         sum.dropped += dropped.load(Ordering::Relaxed);
         sum.errors += errors.load(Ordering::Relaxed);
+        sum.failing |= failing.load(Ordering::Relaxed);
     }
     by_name.into_values().collect()
 }

@@ -11,13 +11,13 @@ use hyper::{
     body::{Body, Bytes},
     header::{
         ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_SECURITY_POLICY,
-        CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
+        CONTENT_TYPE, HOST, HeaderName, HeaderValue, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
     },
 };
 use tracing::warn;
 
 use super::{
-    HttpStatus, Path,
+    Hosts, HttpStatus, Path,
     events::{Events, Streams},
     slots::Slot,
     status::Counters,
@@ -51,6 +51,10 @@ const SECURITY_HEADERS: [(HeaderName, &str); 4] = [
     (CACHE_CONTROL, "no-store"),
 ];
 
+/// What a browser gets that asks for the page by a name that is not the sensor's.
+const FOREIGN_NAME: &str = "this sensor does not know the name that you asked for it by: use its address, or add the name \
+    to page_names in its configuration\n";
+
 /// A body in one piece, or one that goes on.
 pub(super) type AnswerBody = Either<Full<Bytes>, Events>;
 
@@ -61,6 +65,7 @@ pub struct Routes {
     stalled_after: Duration,
     counters: Counters,
     streams: Streams,
+    hosts: Hosts,
 }
 
 /// A response before its headers.
@@ -86,10 +91,11 @@ impl Answer {
 }
 
 impl Routes {
-    /// Answers from `reader`; drains are taken to have stopped after `stalled_after` without one.
+    /// Answers from `reader`, the page to whoever asks for it by an address or one of `hosts`; drains are taken to have
+    /// stopped after `stalled_after` without one.
     #[must_use]
-    pub fn new(reader: Reader, stalled_after: Duration) -> Self {
-        Self { reader, stalled_after, counters: Counters::default(), streams: Streams::default() }
+    pub fn new(reader: Reader, stalled_after: Duration, hosts: Hosts) -> Self {
+        Self { reader, stalled_after, counters: Counters::default(), streams: Streams::default(), hosts }
     }
 
     pub(super) const fn counters(&self) -> &Counters {
@@ -122,12 +128,21 @@ impl Routes {
 
     /// The stream that `request` asks for, or the answer that is none.
     fn stream<B: Body>(&self, path: Path, request: &Request<B>, slot: &Arc<Slot>) -> Result<Events, Answer> {
+        if path.is_of_page() && !self.is_asked_by_name(request) {
+            return Err(Answer::text(StatusCode::MISDIRECTED_REQUEST, FOREIGN_NAME));
+        }
         if path != Path::Events || request.method() != Method::GET || !request.body().is_end_stream() {
             return Err(self.choose(path, request));
         }
         let busy = || Answer::text(StatusCode::SERVICE_UNAVAILABLE, "too many pages are open\n");
         let ticket = self.streams.admit(slot.limits().streams).ok_or_else(busy)?;
         Ok(Events::new(self.reader.clone(), Arc::clone(slot), ticket))
+    }
+
+    /// Whether the browser means this sensor: what it shows is not for pages of others. Programs need not say.
+    fn is_asked_by_name<B>(&self, request: &Request<B>) -> bool {
+        let host = request.headers().get(HOST).map(|host| host.to_str().unwrap_or_default());
+        request.uri().host().or(host).is_none_or(|host| self.hosts.allow(host))
     }
 
     fn choose<B: Body>(&self, path: Path, request: &Request<B>) -> Answer {

@@ -144,7 +144,9 @@ fn alerts(snapshot: &Snapshot, samples: &mut Vec<Samples>) {
 fn notifications(snapshot: &Snapshot, samples: &mut Vec<Samples>) {
     let mut notices = Samples::of(&family::NOTIFICATIONS);
     let mut attempts = Samples::of(&family::NOTIFICATION_ERRORS);
-    for ReceiverStatus { name, delivered, rejected, expired, dropped, errors } in &snapshot.notifications {
+    for ReceiverStatus { name, delivered, rejected, expired, dropped, errors, failing: _ } in
+        &snapshot.notifications
+    {
         let outcomes =
             [("delivered", delivered), ("rejected", rejected), ("expired", expired), ("dropped", dropped)];
         for (outcome, count) in outcomes {

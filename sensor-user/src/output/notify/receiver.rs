@@ -7,7 +7,10 @@
 use std::{
     collections::BTreeMap,
     hash::{BuildHasher as _, Hasher as _, RandomState},
-    sync::{Arc, atomic::AtomicU64},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -213,12 +216,14 @@ impl Receiver {
         let outcome = post(&self.endpoint, &self.path, body, self.patience.deadline).await;
         match &outcome {
             Ok(()) => {
+                self.counters.failing.store(false, Ordering::Relaxed);
                 if std::mem::take(&mut self.failures) > 0 {
                     info!("alerts can be posted to {} again", self.name);
                 }
             }
             Err(error) => {
                 count(&self.counters.errors, 1);
+                self.counters.failing.store(true, Ordering::Relaxed);
                 if self.failures == 0 {
                     let what = if error.is_final() { "not tried again" } else { "trying again" };
                     warn!("cannot post alerts to {}: {}; {what}", self.name, error_chain(error));

@@ -13,10 +13,12 @@ use crate::{
 /// Alerts.
 #[derive(Serialize)]
 pub(super) struct Alerts<'a> {
-    /// Those that hold, the latest first.
+    /// Those that hold, suppressed ones last, the latest first.
     active: Vec<Active<'a>>,
     /// How many hold, listed or not.
     active_count: usize,
+    /// Of these, suppressed.
+    suppressed_count: usize,
     /// Beginnings and ends, the latest first.
     recent: Vec<Event<'a>>,
 }
@@ -27,8 +29,16 @@ struct Active<'a> {
     kind: &'static str,
     source: IpAddr,
     since: u64,
+    suppressed: Option<Suppression<'a>>,
     /// What was said when it began; none where too many alerts came since.
     told: Option<Event<'a>>,
+}
+
+/// That nobody is to be told of an alert.
+#[derive(Serialize)]
+struct Suppression<'a> {
+    until: u64,
+    reason: &'a str,
 }
 
 /// A beginning or an end.
@@ -49,25 +59,31 @@ impl<'a> Alerts<'a> {
     pub(super) fn of(snapshot: &'a Snapshot) -> Self {
         let alerts = &snapshot.alerts;
         let mut active: Vec<&ActiveAlert> = alerts.active.iter().collect();
-        active.sort_by_key(|alert| std::cmp::Reverse(alert.since));
+        let is_suppressed = |alert: &ActiveAlert| alert.suppressed_at(snapshot.time).is_some();
+        let suppressed_count = active.iter().filter(|alert| is_suppressed(alert)).count();
+        active.sort_by_key(|alert| (is_suppressed(alert), std::cmp::Reverse(alert.since)));
         active.truncate(MAX_ACTIVE);
         Self {
             active: active.into_iter().map(|alert| Active::of(alert, snapshot)).collect(),
             active_count: alerts.active.len(),
+            suppressed_count,
             recent: alerts.recent.iter().map(|alert| Event::of(alert)).collect(),
         }
     }
 }
 
 impl<'a> Active<'a> {
-    fn of(active: &ActiveAlert, snapshot: &'a Snapshot) -> Self {
+    fn of(active: &'a ActiveAlert, snapshot: &'a Snapshot) -> Self {
         let ActiveAlert { kind, source, since, .. } = *active;
         let began = snapshot.alerts.recent.iter().find(|alert| {
             let finding = &alert.finding;
             (finding.kind, finding.source, finding.state) == (kind, source, AlertState::Firing)
         });
         let told = began.map(|alert| Event::of(alert));
-        Self { kind: kind.name(), source, since: milliseconds(since), told }
+        let suppressed = active.suppressed_at(snapshot.time);
+        let suppressed =
+            suppressed.map(|by| Suppression { until: milliseconds(by.until), reason: &by.reason });
+        Self { kind: kind.name(), source, since: milliseconds(since), suppressed, told }
     }
 }
 

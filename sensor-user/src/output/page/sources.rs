@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{MAX_SOURCES, milliseconds, per_second, round};
 use crate::{
     interval::SourceInterval,
-    output::snapshot::{OwnSource, Snapshot, history::Point},
+    output::snapshot::{ActiveAlert, OwnSource, Snapshot, history::Point},
 };
 
 /// Sources as of the last complete interval.
@@ -34,8 +34,10 @@ pub(super) struct Sources {
 pub(super) struct Source {
     #[serde(rename = "source")]
     address: IpAddr,
-    /// Kinds of the alerts that hold.
+    /// Kinds of the alerts that hold and are not suppressed.
     alerts: Vec<&'static str>,
+    /// What it is, as far as it was recognised in the last interval.
+    role_names: Vec<&'static str>,
     /// New connections in the last ten minutes.
     total: u64,
     rate: f64,
@@ -77,12 +79,15 @@ impl Sources {
 impl Source {
     pub(super) fn of(own: &OwnSource, snapshot: &Snapshot) -> Self {
         let seconds = snapshot.interval.as_ref().map_or(0.0, |interval| interval.seconds);
-        let active = snapshot.alerts.active.iter().filter(|alert| alert.source == own.source);
+        let is_its =
+            |alert: &&ActiveAlert| alert.source == own.source && alert.suppressed_at(snapshot.time).is_none();
+        let active = snapshot.alerts.active.iter().filter(is_its);
         let last = own.interval.as_ref();
         let count = |of: fn(&SourceInterval) -> u64| last.map_or(0, of);
         Self {
             address: own.source,
             alerts: active.map(|alert| alert.kind.name()).collect(),
+            role_names: last.iter().flat_map(|of| &of.roles).map(|known| known.role.name()).collect(),
             total: own.history.new_connections(),
             rate: per_second(count(|of| of.new_connections) as f64, seconds),
             mean: last.and_then(|of| of.mean).map(|mean| per_second(mean, seconds)),

@@ -1,5 +1,7 @@
 //! What the page is told.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -10,9 +12,11 @@ use crate::{
     networks::Direction,
     observation::{Contact, Observation, Opening, Outcome, Response, Trifecta},
     output::{
-        fixture::{START, address, alert, builder, interval, snapshot, source as busy},
+        fixture::{START, address, alert, builder, drain, interval, snapshot, source as busy},
+        notify::ReceiverStatus,
         snapshot::InterfaceReading,
     },
+    suppress::Suppression,
 };
 
 /// The data of an event, whose form is checked on the way.
@@ -27,7 +31,7 @@ fn contact(to: &str, port: u16, second: u64) -> Contact {
     let trifecta =
         Trifecta { initiator: address("10.0.0.5"), responder: address(to), port, protocol: Protocol::TCP };
     Contact {
-        time: START.plus(std::time::Duration::from_secs(second)),
+        time: START.plus(Duration::from_secs(second)),
         trifecta,
         initiator_port: 40_000,
         direction: Direction::Outbound,
@@ -66,6 +70,51 @@ fn findings_name_the_source_with_an_alert_first_and_its_evidence() {
     let told = &findings["active"][0]["told"];
     assert_eq!(told["evidence"]["new_connections"], 214);
     assert_eq!((&told["score"], &told["coverage"]), (&json!(0.97), &json!(0.99)));
+}
+
+#[test]
+fn a_suppressed_alert_is_listed_last_with_its_reason_and_names_no_source() {
+    let mut builder = builder(10);
+    builder.drain(&drain(0));
+    let known = address("10.0.0.5");
+    for (source, seconds) in [(known, 9), (address("10.0.0.9"), 1)] {
+        let mut alert = alert(AlertKind::Torrent, source, AlertState::Firing);
+        alert.finding.time = START.plus(Duration::from_secs(seconds));
+        builder.alert(&alert);
+    }
+    builder.interval(interval(0, vec![busy(known, 5)]));
+    let until = drain(60).end;
+    let reason = "our seeder".into();
+    builder.suppressions(&[Suppression { source: ipnet::IpNet::from(known), kind: None, until, reason }]);
+    let findings = data(&findings_event(&builder.snapshot()), "findings");
+    let listed = |index: usize| {
+        let alert = &findings["active"][index];
+        (alert["source"].as_str().unwrap().to_owned(), alert["suppressed"]["reason"].as_str())
+    };
+    assert_eq!(listed(0), ("10.0.0.9".to_owned(), None));
+    assert_eq!(listed(1), ("10.0.0.5".to_owned(), Some("our seeder")));
+    assert_eq!((&findings["active_count"], &findings["suppressed_count"]), (&json!(2), &json!(1)));
+    assert_eq!(findings["sources"][1]["alerts"], json!([]));
+}
+
+#[test]
+fn a_receiver_that_fails_and_a_configuration_that_was_refused_are_troubles() {
+    let mut builder = builder(10);
+    let name = "webhook@hook:80".to_owned();
+    builder.notifications(vec![ReceiverStatus {
+        name,
+        failing: true,
+        errors: 3,
+        ..ReceiverStatus::default()
+    }]);
+    builder.config_refused();
+    let sensor = data(&sensor_event(&builder.snapshot()), "sensor");
+    let troubles = sensor["troubles"].to_string();
+    assert!(troubles.contains("webhook@hook:80 does not take alerts"), "{troubles}");
+    assert!(troubles.contains("configuration file was refused"), "{troubles}");
+    builder.notifications(vec![ReceiverStatus { errors: 3, ..ReceiverStatus::default() }]);
+    let sensor = data(&sensor_event(&builder.snapshot()), "sensor");
+    assert!(!sensor["troubles"].to_string().contains("does not take"), "it takes them again");
 }
 
 #[test]

@@ -32,6 +32,18 @@ pub(super) fn troubles(snapshot: &Snapshot) -> Vec<String> {
             memory.evicted
         ));
     }
+    for receiver in snapshot.notifications.iter().filter(|receiver| receiver.failing) {
+        troubles.push(format!(
+            "{} does not take alerts: nobody is told through it; the sensor's log has its answer",
+            receiver.name
+        ));
+    }
+    if !snapshot.config.successful {
+        troubles.push(
+            "the configuration file was refused and the one before is in effect: see the sensor's log"
+                .to_owned(),
+        );
+    }
     if snapshot.alert_log.is_some_and(|log| log.errors + log.dropped > 0) {
         troubles.push("the alert log could not be written: see the sensor's log".to_owned());
     }

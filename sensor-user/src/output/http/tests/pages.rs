@@ -16,7 +16,7 @@ struct Page {
 impl Page {
     fn open(running: &Running) -> Self {
         let mut stream = running.connect();
-        stream.write_all(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        stream.write_all(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
         Self { stream, rest: String::new() }
     }
 
@@ -32,6 +32,26 @@ impl Page {
             assert!(length > 0, "the stream ended before {text:?} came: {}", self.rest);
             self.rest.push_str(std::str::from_utf8(&buffer[..length]).unwrap());
         }
+    }
+}
+
+#[test]
+fn the_page_is_not_served_under_a_foreign_name_and_metrics_are_under_any() {
+    let running = start(snapshot(), Limits::default());
+    let ask = |path: &str, host: &str| {
+        running.ask(&format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"))
+    };
+    for path in ["/", "/events", "/api/sources/10.0.0.5", "/assets/page.js"] {
+        let answer = ask(path, "evil.example");
+        assert_eq!(answer.status(), 421, "{path}: {}", answer.head);
+        assert!(answer.text().contains("page_names"), "{path}: {}", answer.text());
+    }
+    for path in ["/", "/api/sources/10.0.0.5", "/assets/page.js"] {
+        assert_eq!(ask(path, "127.0.0.1:19810").status(), 200, "{path}");
+        assert_eq!(running.ask(&format!("GET {path} HTTP/1.0\r\n\r\n")).status(), 200, "{path}: no name");
+    }
+    for path in ["/metrics", "/-/healthy"] {
+        assert_eq!(ask(path, "prometheus.knows.it.by.a.name").status(), 200, "{path}");
     }
 }
 

@@ -2,7 +2,7 @@
 
 import { highest, sparkline } from "./chart.js";
 import { current, follow, refresh, table, told } from "./source.js";
-import { certainty, count, duration, kind, moment, node, percent, rate, replace, time } from "./text.js";
+import { certainty, count, duration, kind, moment, node, percent, rate, replace, role, time } from "./text.js";
 
 /** Silence from the sensor after which the page says that it shows the past. */
 const STALE = 5000;
@@ -82,13 +82,15 @@ function showFindings() {
 }
 
 function showVerdict() {
-  const { active, active_count: holding, sources } = findings;
+  const { active_count: all, suppressed_count: suppressed, sources } = findings;
+  const [active, holding] = [findings.active.filter((alert) => !alert.suppressed), all - suppressed];
   place.verdict.className = holding > 0 ? "verdict alarm" : "verdict calm";
   document.title = holding > 0 ? `(${holding}) flow-sensor` : "flow-sensor";
   if (findings.time === null && holding === 0) return place.verdict.replaceChildren("The first interval is under way.");
   if (holding === 0) {
     const sum = sources.reduce((total, source) => total + source.rate, 0);
-    return place.verdict.replaceChildren(`Nothing unusual. ${count(sources.length + findings.unlisted)} sources, ${rate(sum)} new connections a second.`);
+    const known = suppressed > 0 ? `Nothing new: ${count(suppressed)} suppressed ${suppressed === 1 ? "alert holds" : "alerts hold"}.` : "Nothing unusual.";
+    return place.verdict.replaceChildren(`${known} ${count(sources.length + findings.unlisted)} sources, ${rate(sum)} new connections a second.`);
   }
   if (holding > 1) {
     const machines = new Set(active.map((alert) => alert.source)).size;
@@ -117,14 +119,17 @@ function showAlerts() {
 function alertCard(alert) {
   const { told: began } = alert;
   const key = `${alert.kind} ${alert.source}`;
-  return node("article", { class: `alert ${alert.kind}` },
+  const { suppressed } = alert;
+  return node("article", { class: `alert ${suppressed ? "suppressed" : alert.kind}` },
     node("h3", {},
-      node("span", { class: `badge ${alert.kind}` }, kind(alert.kind).name), " ",
-      link(alert.source, `card ${key}`)),
+      node("span", { class: `badge ${suppressed ? "over" : alert.kind}` }, kind(alert.kind).name), " ",
+      link(alert.source, `card ${key}`),
+      suppressed ? [" ", node("span", { class: "badge over" }, "suppressed")] : undefined),
+    suppressed ? node("p", { class: "faint" }, `Nobody is told until ${time(suppressed.until)}: ${suppressed.reason}`) : undefined,
     node("p", { class: "facts" }, "since ", moment(alert.since), ` (${duration(sensor.time - alert.since)})`,
       began ? ` · ${certainty(began.score)}, score ${began.score.toFixed(2)} · ${percent(began.coverage, 2)} of the frames seen` : ""),
     began ? node("p", {}, began.summary) : node("p", { class: "faint" }, "Its evidence is in the alert log: too many alerts came since."),
-    node("p", { class: "next" }, node("b", {}, "Next: "), next(alert)),
+    suppressed ? undefined : node("p", { class: "next" }, node("b", {}, "Next: "), next(alert)),
     began ? node("details", { "data-key": `why ${key}` }, node("summary", {}, "Why: the evidence when it began"), evidence(began.evidence)) : undefined);
 }
 
@@ -215,7 +220,8 @@ function sourceRow(source, most) {
   const peak = Math.max(0, ...source.points.map(([, value]) => value));
   const row = node("tr", { class: source.alerts.length > 0 ? "alarm" : undefined },
     node("td", {}, link(source.source, `row ${source.source}`), " ",
-      source.alerts.map((name) => node("span", { class: `badge ${name}` }, kind(name).name))),
+      source.alerts.map((name) => node("span", { class: `badge ${name}` }, kind(name).name)),
+      source.role_names.map((name) => node("span", { class: "role" }, role(name)))),
     node("td", { class: "drawing" }, sparkline(source.points, most, `at most ${rate(peak)} new connections a second`)),
     number(count(source.total)), number(rate(source.rate)), number(mean, true), number(count(source.peers), true),
     number(count(source.ports), true), number(percent(source.unanswered)), number(source.score.toFixed(2), true));

@@ -1,7 +1,7 @@
 // One source in detail, beside the lists: who it is, since when, how sure, whom it talks to.
 
 import { timeline } from "./chart.js";
-import { bytes, certainty, count, duration, kind, moment, node, percent, rate, replace, service } from "./text.js";
+import { bytes, certainty, count, duration, kind, moment, node, percent, rate, replace, role, service } from "./text.js";
 
 /** Least time between two questions for the same source. */
 const REFRESH = 2000;
@@ -62,6 +62,7 @@ function show(detail) {
   replace(panel,
     head(detail.source, ...own.map((alert) => node("span", { class: `badge ${alert.kind}` }, kind(alert.kind).name))),
     sentence(detail, own),
+    roles(detail),
     timeline(detail, events, width),
     legend(),
     numbers(detail),
@@ -75,8 +76,16 @@ function sentence(detail, own) {
   }
   return node("p", { class: "lead" }, own.map((alert) => [
     `It ${kind(alert.kind).says} since `, moment(alert.since), ` (${duration(detail.time - alert.since)}), `,
+    alert.suppressed ? `suppressed (${alert.suppressed.reason}), ` : "",
     alert.told ? `${certainty(alert.told.score)}: score ${alert.told.score.toFixed(2)}, ${percent(alert.told.coverage, 2)} of the frames seen. ` : "",
   ]));
+}
+
+/** What it is taken for, and what that changes in the judgement of it. */
+function roles(detail) {
+  if (detail.roles.length === 0) return undefined;
+  return node("ul", { class: "roles" }, detail.roles.map((one) => node("li", {},
+    node("span", { class: "role" }, role(one.role)), " since ", moment(one.since), `: ${one.because}; ${one.effect}.`)));
 }
 
 function usual(detail) {

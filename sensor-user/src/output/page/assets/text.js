@@ -97,9 +97,14 @@ export const KINDS = {
   torrent: { name: "torrent client", says: "behaves like a torrent client" },
   scan: { name: "scan", says: "is scanning" },
   fanout: { name: "burst", says: "opens unexplained bursts of connections" },
+  count: { name: "count", says: "talks to more places at once than the configured rule allows" },
+  variance: { name: "variance", says: "has a variance of frames per place outside the configured rule" },
 };
 
 export const kind = (name) => KINDS[name] ?? { name, says: `has an alert of kind ${name}` };
+
+/** What a machine is taken for, in words. */
+export const role = (name) => name.replaceAll("_", " ");
 
 const SERVICES = {
   21: "ftp", 22: "ssh", 23: "telnet", 25: "smtp", 53: "dns", 80: "http", 110: "pop3", 123: "ntp", 135: "msrpc",
