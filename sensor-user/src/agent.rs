@@ -8,7 +8,7 @@ use std::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -91,9 +91,12 @@ impl Agent {
             pipeline.set_mtu(mtu);
         }
         tracing::info!(
-            "memory: {} trifectas and {} peers, {:.0} MiB when full",
+            "memory: {} trifectas, {} peers, {} sources of {} bytes each and {} suspects, {:.0} MiB when full",
             config.capacity.trifectas,
             config.capacity.peers,
+            config.capacity.sources,
+            pipeline.bytes_per_source(),
+            config.capacity.suspects,
             pipeline.bytes_at_capacity() as f64 / f64::from(1 << 20),
         );
         builder.suppressions(&config.suppress);
@@ -185,6 +188,7 @@ impl Agent {
     }
 
     fn take(&mut self, drain: &Drain) {
+        let drained = Instant::now();
         self.builder.drain(drain);
         for (index, status) in self.live.status().into_iter().enumerate() {
             self.builder.drain_took(index, status.took);
@@ -214,6 +218,7 @@ impl Agent {
         }
         self.builder.memories(self.memories());
         self.publisher.publish(self.builder.snapshot());
+        self.builder.pipeline_took(drained.elapsed());
     }
 
     /// Says what has become wrong with the mirror, and what is right again.

@@ -146,6 +146,12 @@ pub struct Detectors {
 }
 
 impl Detectors {
+    /// What every source takes in bytes.
+    pub const BYTES_PER_SOURCE: usize =
+        Scan::BYTES_PER_SOURCE + Torrent::BYTES_PER_SOURCE + Fanout::BYTES_PER_SOURCE;
+    /// What every suspect of the torrent detector takes in addition.
+    pub const BYTES_PER_SUSPECT: usize = Torrent::BYTES_PER_SUSPECT;
+
     /// Detectors that have seen nothing.
     #[must_use]
     pub fn new(settings: &Settings) -> Self {
@@ -238,6 +244,12 @@ impl Detectors {
     #[must_use]
     pub const fn firing(&self) -> &Firing {
         &self.firing
+    }
+
+    /// How many suspects the torrent detector follows at most.
+    #[must_use]
+    pub const fn suspects(&self) -> usize {
+        self.torrent.suspects()
     }
 
     /// Memory by detector.

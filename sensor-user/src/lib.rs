@@ -18,6 +18,8 @@ pub mod orient;
 
 pub mod mirror;
 
+mod by_address;
+
 pub mod interval;
 pub mod sources;
 

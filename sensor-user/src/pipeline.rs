@@ -117,10 +117,18 @@ impl Pipeline {
         report
     }
 
-    /// What the memories of trifectas and peers take when they are full, in bytes.
+    /// What every source takes in statistics and detectors, in bytes.
     #[must_use]
-    pub fn bytes_at_capacity(&self) -> usize {
+    pub const fn bytes_per_source(&self) -> usize {
+        self.sources.bytes_per_source() + Detectors::BYTES_PER_SOURCE
+    }
+
+    /// What all memories take when they are full, in bytes.
+    #[must_use]
+    pub const fn bytes_at_capacity(&self) -> usize {
         self.orientation.bytes_at_capacity()
+            + self.sources.capacity() * self.bytes_per_source()
+            + self.detectors.suspects() * Detectors::BYTES_PER_SUSPECT
     }
 
     /// What the last drain told of conversations, in the order of time.

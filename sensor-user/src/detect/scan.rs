@@ -339,6 +339,9 @@ impl Mirror {
 }
 
 impl Scan {
+    /// What every source takes in bytes.
+    pub const BYTES_PER_SOURCE: usize = Sources::<Source>::BYTES_PER_SOURCE;
+
     /// A detector that has seen nothing.
     #[must_use]
     pub fn new(settings: &Settings) -> Self {

@@ -87,6 +87,17 @@ impl OutboundUdp {
 }
 
 impl Torrent {
+    /// What every source takes in bytes.
+    pub const BYTES_PER_SOURCE: usize = Ledger::BYTES_PER_SOURCE;
+    /// What every suspect takes in addition.
+    pub const BYTES_PER_SUSPECT: usize = Ledger::BYTES_PER_SUSPECT;
+
+    /// How many suspects it follows at most.
+    #[must_use]
+    pub const fn suspects(&self) -> usize {
+        self.ledger.capacity()
+    }
+
     /// A detector that has seen nothing.
     #[must_use]
     pub fn new(settings: &Settings) -> Self {

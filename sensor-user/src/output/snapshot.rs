@@ -160,6 +160,8 @@ pub struct Snapshot {
     pub mirror: Vec<Diagnosis>,
     /// Drains.
     pub drains: DrainStatus,
+    /// From drained to published, of the drains before this one: this one is not published yet.
+    pub pipeline_duration: DurationHistogram,
     /// The last complete interval; none before the first.
     pub interval: Option<Arc<Interval>>,
     /// Sources with series of their own, and the rest.

@@ -185,3 +185,9 @@ fn a_source_is_forgotten_after_a_silent_window() {
     assert_eq!(silent.iter().filter(|interval| !interval.sources.is_empty()).count(), 30);
     assert_eq!(feed.pipeline.source_use().0, 0);
 }
+
+#[test]
+fn a_source_takes_less_than_two_kilobytes() {
+    let bytes = Pipeline::new(&Config::default()).bytes_per_source();
+    assert!(bytes < 2_000, "{bytes}");
+}

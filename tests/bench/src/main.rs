@@ -72,6 +72,12 @@ enum Group {
     Replay,
     /// The growth curve alone, where it is to be drawn.
     Curve,
+    /// With `--traffic`: the cost of a frame.
+    Frames,
+    /// With `--traffic`: from the start to the first frame counted.
+    Start,
+    /// With `--traffic`: the agent under new connections.
+    Agent,
 }
 
 /// How long exactness is watched, in seconds.
@@ -81,7 +87,8 @@ fn main() -> Result<()> {
     let options = Options::parse();
     let mut report = Report::default();
     if options.traffic {
-        traffic::traffic(options.rounds, &mut report)?;
+        let wanted = |group| options.only.is_empty() || options.only.contains(&group);
+        traffic::traffic(wanted, options.rounds, &mut report)?;
     } else {
         measure(&options, &mut report)?;
     }

@@ -10,7 +10,9 @@ use aya::{
     programs::loaded_programs,
     sys::{Stats, enable_stats},
 };
+use sensor_common::reason::Lost;
 use sensor_tests::{
+    metrics::Metrics,
     packet::{Segment, frame},
     sender::{Sender, pin_to_cpu},
     sensor::Sensor as Agent,
@@ -18,6 +20,7 @@ use sensor_tests::{
 };
 
 use crate::{
+    Group,
     flows::Random,
     kernel::{Baseline, Driver, Sensor},
     report::{Bar, Report, median, ratio},
@@ -36,12 +39,19 @@ fn frames(random: &mut Random, count: usize, segment: Segment) -> Vec<Vec<u8>> {
 }
 
 /// The figures.
-pub fn traffic(rounds: usize, report: &mut Report) -> Result<()> {
-    for flows in [1 << 10, 1 << 16] {
-        per_frame(flows, rounds, report)?;
+pub fn traffic(wanted: impl Fn(Group) -> bool, rounds: usize, report: &mut Report) -> Result<()> {
+    if wanted(Group::Frames) {
+        for flows in [1 << 10, 1 << 16] {
+            per_frame(flows, rounds, report)?;
+        }
     }
-    start(rounds, report)?;
-    agent(report)
+    if wanted(Group::Start) {
+        start(rounds, report)?;
+    }
+    if wanted(Group::Agent) {
+        agent(report)?;
+    }
+    Ok(())
 }
 
 /// Nanoseconds of a run of a program, as the kernel's own statistics have them.
@@ -173,11 +183,27 @@ fn agent(report: &mut Report) -> Result<()> {
     let used = cpu_of(sensor.id())?.saturating_sub(before);
     let rate = frames.len() as f64 / took.as_secs_f64();
     let share = used.as_secs_f64() / took.as_secs_f64() * 100.0 * RATE as f64 / rate;
-    let lost = sensor.metrics()?.count("flowsensor_frames_total", &[("outcome", "lost")])?;
+    let lost = lost(&sensor.metrics()?)?;
     sensor.stop()?;
-    let remark = format!("{rate:.0} a second for {:.1} s, {lost} frames lost", took.as_secs_f64());
+    let remark = format!("{rate:.0} a second for {:.1} s; {lost}", took.as_secs_f64());
     report.held("agent at 100,000 new trifectas a second", share, "% of a core", Bar::Most(15.0), remark);
     Ok(())
+}
+
+/// Frames lost by reason, in words.
+fn lost(metrics: &Metrics) -> Result<String> {
+    let reasons = Lost::ALL.iter().map(|reason| reason.name()).chain(["nic_missed"]);
+    let count = |reason| metrics.count("flowsensor_frames_total", &[("outcome", "lost"), ("reason", reason)]);
+    let counts = reasons.map(|reason| Ok((reason, count(reason)?))).collect::<Result<Vec<_>>>()?;
+    let lost: Vec<String> = counts
+        .iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(reason, count)| format!("{reason} {count}"))
+        .collect();
+    let drains = metrics.count("flowsensor_drains_total", &[])?;
+    let overruns = metrics.count("flowsensor_drain_overruns_total", &[])?;
+    let lost = if lost.is_empty() { "no frame".to_owned() } else { lost.join(", ") };
+    Ok(format!("lost: {lost}; {drains} drains, {overruns} late"))
 }
 
 /// CPU time that a process has used (proc(5), fields 14 and 15 of stat).

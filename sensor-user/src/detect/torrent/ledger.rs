@@ -112,6 +112,11 @@ pub struct Ledger {
 }
 
 impl Ledger {
+    /// What every source takes in bytes.
+    pub const BYTES_PER_SOURCE: usize = Sources::<Source>::BYTES_PER_SOURCE;
+    /// What every suspect takes in addition.
+    pub const BYTES_PER_SUSPECT: usize = size_of::<Suspect>() + Peers::BYTES;
+
     /// Nobody.
     #[must_use]
     pub fn new(settings: &Settings) -> Self {
@@ -194,11 +199,17 @@ impl Ledger {
         self.orphans.drain(..)
     }
 
+    /// How many suspects it has room for.
+    #[must_use]
+    pub const fn capacity(&self) -> usize {
+        self.capacity
+    }
+
     /// What it holds and what it forgot.
     #[must_use]
     pub fn usage(&self) -> Usage {
         let sources = self.sources.usage();
-        let bytes = sources.bytes + self.pool.len() * (size_of::<Suspect>() + Peers::BYTES);
+        let bytes = sources.bytes + self.pool.len() * Self::BYTES_PER_SUSPECT;
         Usage { bytes, evicted_full: sources.evicted_full + self.evicted, ..sources }
     }
 

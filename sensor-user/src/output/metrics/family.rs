@@ -88,6 +88,8 @@ families! {
         "ICMP errors whose quoted flow found no room in the kernel's table: evidence lost, but no frame.");
     DRAIN_DURATION = histogram("flowsensor_drain_duration_seconds", ["interface"],
         "How long emptying the kernel's table took.");
+    PIPELINE_DURATION = histogram("flowsensor_pipeline_duration_seconds", [],
+        "How long it took from an emptied table to the published result: orientation, statistics, detectors, outputs.");
     DRAINS = counter("flowsensor_drains_total", [],
         "Drains done.");
     DRAIN_OVERRUNS = counter("flowsensor_drain_overruns_total", [],

@@ -47,6 +47,9 @@ fn build_and_drains(snapshot: &Snapshot, samples: &mut Vec<Samples>) {
     let ConfigStatus { successful, taken } = snapshot.config;
     samples.push(single(&family::CONFIG_SUCCESSFUL, f64::from(u8::from(successful))));
     samples.push(single(&family::CONFIG_TIME, taken.as_secs_f64()));
+    let mut duration = Samples::of(&family::PIPELINE_DURATION);
+    duration.add_histogram(&[], &snapshot.pipeline_duration);
+    samples.push(duration);
     samples.push(single(&family::DRAINS, snapshot.drains.done as f64));
     samples.push(single(&family::DRAIN_OVERRUNS, snapshot.drains.overruns as f64));
     if snapshot.drains.done > 0 {

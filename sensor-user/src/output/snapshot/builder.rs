@@ -8,8 +8,8 @@ use std::{
 };
 
 use super::{
-    ActiveAlert, AlertLogStatus, AlertStatus, Build, ConfigStatus, DrainStatus, InterfaceReading,
-    InterfaceStatus, Snapshot, evidence,
+    ActiveAlert, AlertLogStatus, AlertStatus, Build, ConfigStatus, DrainStatus, DurationHistogram,
+    InterfaceReading, InterfaceStatus, Snapshot, evidence,
     places::{Alerting, Places},
 };
 use crate::{
@@ -37,6 +37,7 @@ pub struct SnapshotBuilder {
     interfaces: Vec<InterfaceStatus>,
     mirror: Vec<Diagnosis>,
     drains: DrainStatus,
+    pipeline_duration: DurationHistogram,
     interval: Option<Arc<Interval>>,
     places: Places,
     memories: Vec<MemoryUse>,
@@ -59,7 +60,7 @@ impl SnapshotBuilder {
             frames: FrameCounts::default(),
             frames_per_second: 0.0,
             coverage: None,
-            drain_duration: super::DurationHistogram::default(),
+            drain_duration: DurationHistogram::default(),
         });
         Self {
             build,
@@ -68,6 +69,7 @@ impl SnapshotBuilder {
             interfaces: interfaces.collect(),
             mirror: Vec::new(),
             drains: DrainStatus::default(),
+            pipeline_duration: DurationHistogram::default(),
             interval: None,
             places: Places::new(max_sources),
             memories: Vec::new(),
@@ -93,6 +95,11 @@ impl SnapshotBuilder {
         if let Some(interface) = self.interfaces.get_mut(index) {
             interface.drain_duration.observe(duration);
         }
+    }
+
+    /// How long it took from the end of a drain until its result was published.
+    pub fn pipeline_took(&mut self, duration: Duration) {
+        self.pipeline_duration.observe(duration);
     }
 
     /// A drain began late because the one before took too long.
@@ -205,6 +212,7 @@ impl SnapshotBuilder {
             interfaces: self.interfaces.clone(),
             mirror: self.mirror.clone(),
             drains: self.drains,
+            pipeline_duration: self.pipeline_duration,
             interval: self.interval.clone(),
             sources: self.places.status(),
             memories: self.memories.clone(),
