@@ -37,32 +37,39 @@ pub struct Segment<K> {
 #[inline(always)]
 pub fn plain<F: Frame>(frame: &F, decapsulate: impl Fn() -> Decapsulate) -> Plain {
     const INNER: usize = link::ETHERNET_LEN + link::TAG_LEN;
-    if is_v4(frame, link::ETHERNET_LEN) {
+    let Some(head) = Head::before(frame, link::ETHERNET_LEN) else { return Plain::Unknown };
+    if head.is_v4() {
         return plain_v4(frame, decapsulate, link::ETHERNET_LEN);
     }
-    let Some(ethertype) = ethertype_before(frame, link::ETHERNET_LEN) else { return Plain::Unknown };
-    if !link::is_tag(ethertype) {
-        return other(frame, ethertype, link::ETHERNET_LEN);
+    if !link::is_tag(head.ethertype()) {
+        return other(frame, head.ethertype(), link::ETHERNET_LEN);
     }
-    if is_v4(frame, INNER) {
-        return plain_v4(frame, decapsulate, INNER);
-    }
-    ethertype_before(frame, INNER).map_or(Plain::Unknown, |ethertype| other(frame, ethertype, INNER))
+    let Some(head) = Head::before(frame, INNER) else { return Plain::Unknown };
+    if head.is_v4() { plain_v4(frame, decapsulate, INNER) } else { other(frame, head.ethertype(), INNER) }
 }
 
-/// The ethertype before `offset`.
-#[inline(always)]
-fn ethertype_before<F: Frame>(frame: &F, offset: usize) -> Option<u16> {
-    frame.read(offset - 2).map(u16::from_be_bytes)
-}
+/// An ethertype and the first two bytes of what it names, as one word.
+#[derive(Clone, Copy)]
+struct Head(u32);
 
-/// Whether an IPv4 header without options begins at `offset`, by the ethertype before it and its first byte: both in
-/// one comparison.
-#[inline(always)]
-fn is_v4<F: Frame>(frame: &F, offset: usize) -> bool {
-    const VERSION_4_WITHOUT_OPTIONS: u8 = 0x45;
-    const EXPECTED: u32 = (link::IPV4 as u32) << 16 | (VERSION_4_WITHOUT_OPTIONS as u32) << 8;
-    frame.read(offset - 2).is_some_and(|bytes| u32::from_be_bytes(bytes) & 0xffff_ff00 == EXPECTED)
+impl Head {
+    /// The one whose ethertype ends at `offset`.
+    #[inline(always)]
+    fn before<F: Frame>(frame: &F, offset: usize) -> Option<Self> {
+        frame.read(offset - 2).map(|bytes| Self(u32::from_be_bytes(bytes)))
+    }
+
+    #[inline(always)]
+    const fn ethertype(self) -> u16 {
+        (self.0 >> 16) as u16
+    }
+
+    /// Whether it begins an IPv4 header without options: both in one comparison.
+    #[inline(always)]
+    const fn is_v4(self) -> bool {
+        const VERSION_4_WITHOUT_OPTIONS: u32 = 0x45;
+        self.0 >> 8 == (link::IPV4 as u32) << 8 | VERSION_4_WITHOUT_OPTIONS
+    }
 }
 
 /// What is no plain IPv4 by its ethertype.
