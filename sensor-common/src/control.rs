@@ -87,7 +87,9 @@ pub struct CpuState {
     pub full_epoch: u64,
 }
 
-/// The place of [`CpuState::epoch`] among its words.
+/// Words of the state of one CPU.
+pub const STATE_WORDS: u32 = 48;
+/// The place of [`CpuState::epoch`] among them.
 pub const EPOCH_WORD: usize = core::mem::offset_of!(CpuState, epoch) / size_of::<u64>();
 
 /// One frame put to the kernel's instance of the parser: the question, and then the answer.
@@ -154,4 +156,4 @@ impl Inspection {
 
 const _: () = assert!(size_of::<Inspection>() == 56);
 const _: () = assert!(size_of::<FrameTotals>() == 128);
-const _: () = assert!(size_of::<CpuState>() == 384);
+const _: () = assert!(size_of::<CpuState>() == STATE_WORDS as usize * size_of::<u64>());

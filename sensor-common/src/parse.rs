@@ -87,12 +87,10 @@ pub fn find_then<F: Frame>(
 
 /// The same without the short cut for plain frames, telling `trace` each header on the way.
 #[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "the index of a reason has 8 bits")]
 pub fn explain<F: Frame>(frame: &F, link: Link, decapsulate: Decapsulate, trace: impl Trace) -> Found {
     let mut found = Found::nothing(Ignored::NotIp);
     let ignored = walk(&frame.anew(), link, &decapsulate, trace, &mut found);
-    // Or the kernel's verifier would follow each reason by itself.
-    found.ignored = frame.forget_range(usize::from(ignored)) as u8;
+    found.end(frame, ignored);
     found
 }
 

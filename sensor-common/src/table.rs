@@ -34,6 +34,8 @@ pub const OVERFLOW: [&str; GENERATIONS] = ["OVERFLOW_0", "OVERFLOW_1"];
 
 /// Slots in a bucket: two cache lines of IPv4, four of IPv6.
 pub const SLOTS: usize = 4;
+/// Buckets that a flow may live in, beginning with its home.
+pub const PROBES: u32 = 2;
 /// Buckets that share one word of the bitmap.
 pub const BUCKETS_PER_WORD: u32 = u64::BITS;
 
@@ -133,15 +135,77 @@ impl Home {
     /// Both come from the high bits, where the multiplication leaves its entropy.
     #[inline(always)]
     #[must_use]
-    #[expect(clippy::cast_possible_truncation, reason = "what the mask leaves is wanted")]
     pub const fn of(hash: u64, mask: u32) -> Self {
-        Self { bucket: (hash >> 30) as u32 & mask, slot: (hash >> 62) as usize & (SLOTS - 1) }
+        Self { bucket: (hash >> 32) as u32 & mask, slot: (hash >> 62) as usize & (SLOTS - 1) }
     }
 
-    /// The neighbour, for what finds no place at home.
+    /// The bucket `step` further, for what finds no place before.
     #[inline(always)]
     #[must_use]
-    pub const fn next(self, mask: u32) -> Self {
-        Self { bucket: (self.bucket + 1) & mask, slot: self.slot }
+    pub const fn after(self, step: u32, mask: u32) -> Self {
+        Self { bucket: (self.bucket + step) & mask, slot: self.slot }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::{Addresses, Marks, TCP};
+
+    const FRAME: Increment = Increment { packets: 1, bytes: 60, src_port: 4000, marks: Marks::OTHER };
+
+    fn key(address: u64) -> KeyV4 {
+        Key::new(address, 443, TCP)
+    }
+
+    #[test]
+    fn a_bucket_takes_as_many_flows_as_it_has_slots_and_finds_each_again() {
+        for first in 0..SLOTS {
+            let mut bucket = BucketV4::default();
+            let flows: Vec<u64> = (0..SLOTS as u64).collect();
+            for &flow in &flows {
+                assert_eq!(bucket.count(first, &key(flow), FRAME, || 1), Placed::Inserted);
+            }
+            for &flow in &flows {
+                assert_eq!(bucket.count(first, &key(flow), FRAME, || 2), Placed::Known);
+            }
+            assert_eq!(bucket.count(first, &key(4), FRAME, || 3), Placed::Full);
+            let mut found: Vec<u64> = bucket
+                .0
+                .iter()
+                .map(|slot| {
+                    assert_eq!((slot.counters().packets(), slot.counters().bytes()), (2, 120));
+                    match slot.flow_key().addresses {
+                        Addresses::V4 { src: [a, ..], .. } => u64::from(a),
+                        Addresses::V6 { .. } => panic!("an IPv4 slot with IPv6 addresses"),
+                    }
+                })
+                .collect();
+            found.sort_unstable();
+            assert_eq!(found, flows);
+        }
+    }
+
+    #[test]
+    fn flows_that_differ_in_port_or_protocol_only_are_two() {
+        let mut bucket = BucketV6::default();
+        let addresses = [1, 2, 3, 4];
+        for (port, protocol) in [(443, 6), (444, 6), (443, 17)] {
+            let key = Key::new(addresses, port, protocol);
+            assert_eq!(bucket.count(0, &key, FRAME, || 1), Placed::Inserted);
+        }
+    }
+
+    #[test]
+    fn that_a_flow_is_in_the_overflow_is_no_mark_of_another() {
+        let mut bucket = BucketV4::default();
+        for flow in 0..SLOTS as u64 {
+            bucket.count(0, &key(flow), FRAME, || 1);
+        }
+        let before = bucket.0.map(|slot| slot.counters());
+        assert!(!bucket.is_spilled());
+        bucket.set_spilled();
+        assert!(bucket.is_spilled());
+        assert_eq!(bucket.0.map(|slot| slot.counters()), before);
     }
 }

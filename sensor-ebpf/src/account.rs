@@ -3,7 +3,7 @@
 use aya_ebpf::helpers::generated::{bpf_ktime_get_coarse_ns, bpf_ktime_get_ns};
 use sensor_common::{
     control::{CpuState, FrameTotals},
-    packet::{Marks, TCP},
+    packet::TCP,
     parse::{Found, Segment},
     reason::{Ignored, Lost},
     table::{BUCKETS_PER_WORD, Bucket, Home, Increment, Key, Placed, STAMP_NANOSECONDS},
@@ -86,10 +86,9 @@ impl Part {
         maps::generation_of(self.epoch)
     }
 
-    /// The first bucket of this part.
     #[inline(always)]
-    pub fn first_bucket<A: Family>(self) -> u32 {
-        (self.cpu * 2 + self.generation()) * A::buckets()
+    const fn index(self) -> u32 {
+        self.cpu * 2 + self.generation()
     }
 
     /// The state of this CPU.
@@ -114,11 +113,16 @@ impl Part {
 /// Counts a frame that is ignored.
 #[inline(always)]
 pub fn ignore(reason: Ignored, totals: &mut FrameTotals) -> Outcome {
+    ignore_index(reason as u8, totals);
+    Outcome::Ignored(reason)
+}
+
+#[inline(always)]
+fn ignore_index(reason: u8, totals: &mut FrameTotals) {
     // The counter is always there; `get_mut` because an index would leave a panic in the program.
-    if let Some(counter) = totals.ignored.get_mut(reason as usize) {
+    if let Some(counter) = totals.ignored.get_mut(usize::from(reason)) {
         *counter += 1;
     }
-    Outcome::Ignored(reason)
 }
 
 /// Counts a frame of a flow.
@@ -142,38 +146,30 @@ pub fn segment<A: Family>(
 pub fn found(found: &Found, wire_len: usize, epoch: u64) -> u32 {
     let part = Part::at(epoch);
     let Some(totals) = part.totals() else { return Outcome::Lost(Lost::Internal).to_word() };
-    let ignored = found.ignored();
+    let ignored = found.ignored_index();
     if let Some(reason) = ignored {
-        ignore(reason, totals);
+        ignore_index(reason, totals);
         if !found.is_quoted() {
-            return Outcome::Ignored(reason).to_word();
+            return Outcome::IGNORED | u32::from(reason);
         }
     }
     // An ICMP error marks the flow that it quotes, and is no frame of it.
     let (packets, bytes) = if ignored.is_none() { (1, wire_len as u32) } else { (0, 0) };
-    let marks = Marks(maps::forget(u64::from(found.marks.0), totals) as u8);
-    let increment = Increment { packets, bytes, src_port: found.src_port, marks };
+    let increment = Increment { packets, bytes, src_port: found.src_port, marks: found.marks };
+    let ports = found.port_and_protocol();
     let result = if found.is_ipv6 {
-        let Key { addresses: [a, b, c, d], port_and_protocol } = found.key_v6();
-        let [a, b, c, d] = [a, b, c, d].map(|word| maps::forget(word, totals));
-        let port_and_protocol = maps::forget(u64::from(port_and_protocol), totals) as u32;
-        count(&Key { addresses: [a, b, c, d], port_and_protocol }, increment, part, totals)
+        elsewhere::count(found.addresses_v6(), ports, increment, part, 0)
     } else {
-        let Key { addresses, port_and_protocol } = found.key_v4();
-        let addresses = maps::forget(addresses, totals);
-        let port_and_protocol = maps::forget(u64::from(port_and_protocol), totals) as u32;
-        count(&Key { addresses, port_and_protocol }, increment, part, totals)
+        elsewhere::count(found.addresses_v4(), ports, increment, part, 0)
     };
-    let outcome = match (result, ignored) {
-        (Ok(()), None) => Outcome::Counted,
-        (Ok(()), Some(reason)) => Outcome::Ignored(reason),
-        (Err(_), Some(reason)) => {
-            totals.marks_lost += 1;
-            Outcome::Ignored(reason)
+    match (result, ignored) {
+        (Ok(()), None) => Outcome::Counted.to_word(),
+        (Err(reason), None) => lose(reason, totals).to_word(),
+        (result, Some(reason)) => {
+            totals.marks_lost += u64::from(result.is_err());
+            Outcome::IGNORED | u32::from(reason)
         }
-        (Err(reason), None) => lose(reason, totals),
-    };
-    outcome.to_word()
+    }
 }
 
 #[inline(always)]
@@ -192,11 +188,29 @@ fn count<A: Family>(
     part: Part,
     totals: &mut FrameTotals,
 ) -> Result<(), Lost> {
-    let home = Home::of(key.hash(maps::hash_secret), A::buckets() - 1);
-    match table(key, increment, home, part, totals)? {
+    match table(key, increment, place(key, part, 0), totals)? {
         Placed::Known | Placed::Inserted => Ok(()),
-        Placed::Full => elsewhere::count(key, increment, home, part),
+        Placed::Full => {
+            // A copy, because what has an address is kept on the stack from its beginning.
+            let Key { addresses, port_and_protocol } = *key;
+            elsewhere::count(&addresses, port_and_protocol, increment, part, 1)
+        }
     }
+}
+
+/// A bucket, counted through all parts, and the slot to begin at.
+#[derive(Clone, Copy)]
+pub struct Place {
+    pub bucket: u32,
+    slot: usize,
+}
+
+/// The bucket that is `step` after the home bucket of a flow.
+#[inline(always)]
+pub fn place<A: Family>(key: &Key<A>, part: Part, step: u32) -> Place {
+    let buckets = A::buckets();
+    let Home { bucket, slot } = Home::of(key.hash(maps::hash_secret), buckets - 1).after(step, buckets - 1);
+    Place { bucket: part.index() * buckets + bucket, slot }
 }
 
 /// Counts in one bucket.
@@ -204,23 +218,22 @@ fn count<A: Family>(
 pub fn table<A: Family>(
     key: &Key<A>,
     increment: Increment,
-    place: Home,
-    part: Part,
+    place: Place,
     totals: &mut FrameTotals,
 ) -> Result<Placed, Lost> {
-    let bucket = bucket(part, place.bucket).ok_or(Lost::Internal)?;
+    let bucket = bucket(place.bucket).ok_or(Lost::Internal)?;
     let placed = bucket.count(place.slot, key, increment, || stamp(key.protocol()));
     if placed == Placed::Inserted {
         *A::inserted(totals) += 1;
-        mark_used::<A>(part, place.bucket)?;
+        mark_used::<A>(place.bucket)?;
     }
     Ok(placed)
 }
 
-/// A bucket of this part.
+/// A bucket of the part of the frame at hand.
 #[inline(always)]
-pub fn bucket<A: Family>(part: Part, index: u32) -> Option<&'static mut Bucket<A>> {
-    let bucket = A::flows().get_ptr_mut(part.first_bucket::<A>() + index)?;
+pub fn bucket<A: Family>(index: u32) -> Option<&'static mut Bucket<A>> {
+    let bucket = A::flows().get_ptr_mut(index)?;
     // SAFETY: the element belongs to this CPU, whose programs do not interrupt each other, and to the
     // active generation, which the agent does not touch; the caller has one bucket at a time.
     Some(unsafe { &mut *bucket })
@@ -228,8 +241,7 @@ pub fn bucket<A: Family>(part: Part, index: u32) -> Option<&'static mut Bucket<A
 
 /// Tells the drain that a bucket is in use.
 #[inline(always)]
-fn mark_used<A: Family>(part: Part, index: u32) -> Result<(), Lost> {
-    let bucket = part.first_bucket::<A>() + index;
+fn mark_used<A: Family>(bucket: u32) -> Result<(), Lost> {
     let word = A::used().get_ptr_mut(bucket / BUCKETS_PER_WORD).ok_or(Lost::Internal)?;
     // SAFETY: as for the bucket; a part begins with a word.
     unsafe { *word |= 1 << (bucket % BUCKETS_PER_WORD) };

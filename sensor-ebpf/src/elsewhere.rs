@@ -3,75 +3,103 @@
 use aya_ebpf::bindings::BPF_NOEXIST;
 use sensor_common::{
     control::FrameTotals,
+    packet::Marks,
     reason::Lost,
-    table::{Counters, Home, Increment, Key, OverflowKey, Placed},
+    table::{Counters, Increment, Key, OverflowKey, PROBES, Placed},
 };
 
 use crate::{
-    account::{Part, bucket, stamp, table},
+    account::{Part, bucket, place, stamp, table},
     maps::{self, Family},
 };
 
 const E2BIG: i32 = 7;
 
-/// Counts a flow whose home bucket is full.
+/// Counts a flow that has no place in the first `tried` buckets where it may live: of what is left, one after the
+/// other.
 #[inline(always)]
-pub fn count<A: Family>(key: &Key<A>, increment: Increment, home: Home, part: Part) -> Result<(), Lost> {
-    // A copy, because what has an address is kept on the stack from its beginning.
-    let key = *key;
-    let (amount, origin) = increment.to_words();
-    let place = (home.slot as u64) << 32 | u64::from(home.bucket);
-    let word = match neighbour(&key, amount, origin, place, part.epoch()) {
-        FULL => overflow(&key, amount, origin, home.bucket, part.epoch()),
-        word => word,
-    };
-    if word == COUNTED { Ok(()) } else { Err(Lost::of_index(word as u8)) }
+pub fn count<A: Family>(
+    addresses: &A,
+    port_and_protocol: u32,
+    increment: Increment,
+    part: Part,
+    tried: u32,
+) -> Result<(), Lost> {
+    let Increment { packets, bytes, src_port, marks } = increment;
+    let amount = u64::from(packets) << 32 | u64::from(bytes);
+    let origin = u64::from(marks.0) << 48 | u64::from(src_port) << 32 | u64::from(port_and_protocol);
+    for step in tried..PROBES {
+        match probe(addresses, origin, amount, part.epoch(), step) {
+            FULL => {}
+            word => return outcome(word),
+        }
+    }
+    outcome(overflow(addresses, origin, amount, part.epoch()))
 }
 
 // What follows is not inlined: few frames come here, and the others should not carry its code, nor keep on the stack
-// what is looked up again here. Numbers come in registers for the same reason, and one after the other they need
-// less stack than one in the other.
+// what is looked up again here. Numbers come in registers for the same reason, and one after the other the functions
+// need less stack than one in the other.
 
 /// Instead of the index of a reason: the frame was counted.
 const COUNTED: u32 = 1 << 8;
 /// Instead of the index of a reason: there was no place.
 const FULL: u32 = 1 << 9;
 
-/// Tries the bucket after the home bucket.
+#[inline(always)]
+const fn outcome(word: u32) -> Result<(), Lost> {
+    if word == COUNTED { Ok(()) } else { Err(Lost::of_index(word as u8)) }
+}
+
+/// The arguments put together again. [Forgotten](maps::forget): what is verified below would be verified once for each
+/// mark and each protocol.
+#[inline(always)]
+fn arguments<A: Family>(
+    addresses: &A,
+    origin: u64,
+    amount: u64,
+    totals: &FrameTotals,
+) -> (Key<A>, Increment) {
+    let (origin, amount) = (maps::forget(origin, totals), maps::forget(amount, totals));
+    let increment = Increment {
+        packets: (amount >> 32) as u32,
+        bytes: amount as u32,
+        src_port: (origin >> 32) as u16,
+        marks: Marks((origin >> 48) as u8),
+    };
+    (
+        Key { addresses: addresses.map(|word| maps::forget(word, totals)), port_and_protocol: origin as u32 },
+        increment,
+    )
+}
+
+/// Tries the bucket that is `step` after the home bucket.
 #[inline(never)]
-fn neighbour<A: Family>(key: &Key<A>, amount: u64, origin: u32, place: u64, epoch: u64) -> u32 {
+fn probe<A: Family>(addresses: &A, origin: u64, amount: u64, epoch: u64, step: u32) -> u32 {
     let part = Part::at(epoch);
     let Some(totals) = part.totals() else { return Lost::Internal as u32 };
-    let (increment, place) = (increment(amount, origin, totals), maps::forget(place, totals));
-    let home = Home { bucket: place as u32, slot: (place >> 32) as usize };
-    let next = home.next(A::buckets() - 1);
-    match table(key, increment, next, part, totals) {
+    let (key, increment) = arguments(addresses, origin, amount, totals);
+    match table(&key, increment, place(&key, part, step), totals) {
         Ok(Placed::Known | Placed::Inserted) => COUNTED,
-        // A table full of strangers costs this much: the flow is not in the overflow, and cannot come there.
-        Ok(Placed::Full) if is_full(part) && !is_spilled::<A>(part, home.bucket) => Lost::MapFull as u32,
         Ok(Placed::Full) => FULL,
         Err(reason) => reason as u32,
     }
 }
 
-/// Whether flows at home in this bucket may be in the overflow.
-#[inline(always)]
-fn is_spilled<A: Family>(part: Part, home: u32) -> bool {
-    bucket::<A>(part, home).is_none_or(|bucket| bucket.is_spilled())
-}
-
-#[inline(always)]
-fn increment(amount: u64, origin: u32, totals: &FrameTotals) -> Increment {
-    Increment::of_words(maps::forget(amount, totals), maps::forget(u64::from(origin), totals) as u32)
-}
-
 /// Counts in the overflow.
 #[inline(never)]
-fn overflow<A: Family>(key: &Key<A>, amount: u64, origin: u32, home: u32, epoch: u64) -> u32 {
+fn overflow<A: Family>(addresses: &A, origin: u64, amount: u64, epoch: u64) -> u32 {
     let part = Part::at(epoch);
-    let Some(totals) = part.totals() else { return Lost::Internal as u32 };
-    let increment = increment(amount, origin, totals);
-    let mut key = OverflowKey::of(key);
+    let Some(state) = part.state() else { return Lost::Internal as u32 };
+    let (key, increment) = arguments(addresses, origin, amount, part.totals_of(state));
+    // Nothing is removed within an epoch.
+    let is_full = state.full_epoch == epoch.wrapping_add(1);
+    let Some(home) = bucket::<A>(place(&key, part, 0).bucket) else { return Lost::Internal as u32 };
+    // A table full of strangers costs this much: the flow is not in the overflow, and cannot come there.
+    if is_full && !home.is_spilled() {
+        return Lost::MapFull as u32;
+    }
+    let mut key = OverflowKey::of(&key);
     key.cpu = part.cpu();
     let map = maps::overflow(part.generation());
     if let Some(counters) = map.get_ptr_mut(&key) {
@@ -80,17 +108,14 @@ fn overflow<A: Family>(key: &Key<A>, amount: u64, origin: u32, home: u32, epoch:
         unsafe { (*counters).count(increment) };
         return COUNTED;
     }
-    if is_full(part) {
+    if is_full {
         return Lost::MapFull as u32;
     }
     let first = Counters::first(increment, stamp(key.protocol));
-    let result = map.insert(&key, first, u64::from(BPF_NOEXIST));
-    let Some(state) = part.state() else { return Lost::Internal as u32 };
-    match result {
+    match map.insert(&key, first, u64::from(BPF_NOEXIST)) {
         Ok(()) => {
-            state.totals[part.generation() as usize].overflowed += 1;
-            let Some(bucket) = bucket::<A>(part, home) else { return Lost::Internal as u32 };
-            bucket.set_spilled();
+            part.totals_of(state).overflowed += 1;
+            home.set_spilled();
             COUNTED
         }
         Err(error) if error == -E2BIG => {
@@ -99,10 +124,4 @@ fn overflow<A: Family>(key: &Key<A>, amount: u64, origin: u32, home: u32, epoch:
         }
         Err(_) => Lost::MapBusy as u32,
     }
-}
-
-/// Whether this CPU found the overflow full in this epoch.
-#[inline(always)]
-fn is_full(part: Part) -> bool {
-    part.state().is_some_and(|state| state.full_epoch == part.epoch().wrapping_add(1))
 }

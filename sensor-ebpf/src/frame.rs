@@ -1,6 +1,6 @@
 //! Reading the packet buffer: the only place that touches packet memory.
 
-use core::{arch::asm, array, ffi::c_void, ptr};
+use core::{arch::asm, array, ffi::c_void, hint::assert_unchecked, ptr};
 
 use aya_ebpf::{
     bindings::xdp_md,
@@ -29,20 +29,22 @@ unsafe fn load<const N: usize>(address: usize) -> [u8; N] {
             // SAFETY: reads what the caller vouches for.
             unsafe {
                 asm!(
-                    concat!("{word} = *(u", $bits, " *)({address} + 0)"),
+                    concat!("{word} = *(u", stringify!($bits), " *)({address} + 0)"),
                     address = in(reg) address,
                     word = lateout(reg) word,
                     options(pure, readonly, nostack, preserves_flags)
                 );
             }
+            // SAFETY: so many bits were read.
+            unsafe { assert_unchecked(word <= u64::MAX >> (64 - $bits)) };
             let bytes = word.to_ne_bytes();
             array::from_fn(|i| bytes[i & 7])
         }};
     }
     match N {
-        8 => load!("64"),
-        4 => load!("32"),
-        2 => load!("16"),
+        8 => load!(64),
+        4 => load!(32),
+        2 => load!(16),
         // SAFETY: as the caller vouches, and an array of bytes has no alignment.
         _ => unsafe { *(address as *const [u8; N]) },
     }

@@ -9,6 +9,7 @@
 use super::Segment;
 use crate::{
     fragment::FragmentKey,
+    frame::Frame,
     packet::{Addresses, FlowKey, Marks, Packet},
     reason::Ignored,
     table::{KeyV4, KeyV6, OverflowKey},
@@ -82,6 +83,14 @@ impl Found {
         Self { addresses, id: 0, src_port, dst_port, protocol, marks, ignored: COUNTS, is_ipv6, piece }
     }
 
+    /// Ends what a walk found, with its result. [Forgotten](Frame::forget_range), or the kernel's verifier would follow
+    /// each reason and each kind of header by itself.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "the index of a reason has 8 bits")]
+    pub(super) fn end<F: Frame>(&mut self, frame: &F, ignored: u8) {
+        self.ignored = frame.forget_range(ignored.into()) as u8;
+    }
+
     /// A plain segment in IPv4.
     #[inline(always)]
     pub(super) const fn segment_v4(Segment { key, src_port, marks }: Segment<KeyV4>) -> Self {
@@ -121,6 +130,14 @@ impl Found {
         if self.ignored == COUNTS { None } else { Some(Ignored::of_index(self.ignored)) }
     }
 
+    /// The same as the index of the reason, for the kernel program: of the reasons by name its verifier would follow
+    /// each by itself.
+    #[inline(always)]
+    #[must_use]
+    pub const fn ignored_index(&self) -> Option<u8> {
+        if self.ignored == COUNTS { None } else { Some(self.ignored) }
+    }
+
     /// Whether the frame is an ICMP error that quotes the flow.
     #[inline(always)]
     #[must_use]
@@ -148,6 +165,27 @@ impl Found {
             self.protocol = (ends >> 32) as u8;
             self.ignored = COUNTS;
         }
+    }
+
+    /// The addresses of an IPv4 segment, as the flow table has them.
+    #[inline(always)]
+    #[must_use]
+    pub const fn addresses_v4(&self) -> &u64 {
+        &self.addresses[0]
+    }
+
+    /// The addresses of an IPv6 segment, as the flow table has them.
+    #[inline(always)]
+    #[must_use]
+    pub const fn addresses_v6(&self) -> &[u64; 4] {
+        &self.addresses
+    }
+
+    /// What else the flow table tells flows by.
+    #[inline(always)]
+    #[must_use]
+    pub const fn port_and_protocol(&self) -> u32 {
+        self.key_v4().port_and_protocol
     }
 
     /// The key of an IPv4 segment in the flow table.

@@ -36,25 +36,46 @@ pub struct Segment<K> {
 /// Looks at a frame that starts with an Ethernet header. `decapsulate` is asked only where it matters.
 #[inline(always)]
 pub fn plain<F: Frame>(frame: &F, decapsulate: impl Fn() -> Decapsulate) -> Plain {
-    let Some(ethertype) = frame.read(12).map(u16::from_be_bytes) else { return Plain::Unknown };
-    if ethertype == link::IPV4 || !link::is_tag(ethertype) {
-        return datagram(frame, decapsulate, ethertype, link::ETHERNET_LEN);
+    const INNER: usize = link::ETHERNET_LEN + link::TAG_LEN;
+    let Some(head) = Head::before(frame, link::ETHERNET_LEN) else { return Plain::Unknown };
+    if head.is_v4() {
+        return plain_v4(frame, decapsulate, link::ETHERNET_LEN);
     }
-    match frame.read(link::ETHERNET_LEN + 2).map(u16::from_be_bytes) {
-        Some(ethertype) => datagram(frame, decapsulate, ethertype, link::ETHERNET_LEN + link::TAG_LEN),
-        None => Plain::Unknown,
+    if !link::is_tag(head.ethertype()) {
+        return other(frame, head.ethertype(), link::ETHERNET_LEN);
+    }
+    let Some(head) = Head::before(frame, INNER) else { return Plain::Unknown };
+    if head.is_v4() { plain_v4(frame, decapsulate, INNER) } else { other(frame, head.ethertype(), INNER) }
+}
+
+/// An ethertype and the first two bytes of what it names, as one word.
+#[derive(Clone, Copy)]
+struct Head(u32);
+
+impl Head {
+    /// The one whose ethertype ends at `offset`.
+    #[inline(always)]
+    fn before<F: Frame>(frame: &F, offset: usize) -> Option<Self> {
+        frame.read(offset - 2).map(|bytes| Self(u32::from_be_bytes(bytes)))
+    }
+
+    #[inline(always)]
+    const fn ethertype(self) -> u16 {
+        (self.0 >> 16) as u16
+    }
+
+    /// Whether it begins an IPv4 header without options: both in one comparison.
+    #[inline(always)]
+    const fn is_v4(self) -> bool {
+        const VERSION_4_WITHOUT_OPTIONS: u32 = 0x45;
+        self.0 >> 8 == (link::IPV4 as u32) << 8 | VERSION_4_WITHOUT_OPTIONS
     }
 }
 
+/// What is no plain IPv4 by its ethertype.
 #[inline(always)]
-fn datagram<F: Frame>(
-    frame: &F,
-    decapsulate: impl Fn() -> Decapsulate,
-    ethertype: u16,
-    offset: usize,
-) -> Plain {
+fn other<F: Frame>(frame: &F, ethertype: u16, offset: usize) -> Plain {
     match ethertype {
-        link::IPV4 => v4(frame, decapsulate, offset).map_or(Plain::Unknown, Plain::V4),
         link::IPV6 => Plain::V6(offset),
         ethertype if link::is_foreign(ethertype) && frame.wire_len() >= offset => Plain::Foreign,
         _ => Plain::Unknown,
@@ -65,20 +86,21 @@ fn datagram<F: Frame>(
 // every plain frame must have comes first: the comparison with the end of the frame then serves for the nearer ones.
 
 #[inline(always)]
+fn plain_v4<F: Frame>(frame: &F, decapsulate: impl Fn() -> Decapsulate, offset: usize) -> Plain {
+    v4(frame, decapsulate, offset).map_or(Plain::Unknown, Plain::V4)
+}
+
+#[inline(always)]
 fn v4<F: Frame>(frame: &F, decapsulate: impl Fn() -> Decapsulate, offset: usize) -> Option<Segment<KeyV4>> {
-    const VERSION_4_WITHOUT_OPTIONS: u8 = 0x45;
     let start = offset + ipv4::MIN_LEN;
     let far = frame.read(start + transport::TCP_LENGTH_AND_FLAGS)?;
-    let [version_and_length, _, len_high, len_low] = frame.read(offset)?;
     let fragment = u16::from_be_bytes(frame.read(offset + 6)?);
-    if version_and_length != VERSION_4_WITHOUT_OPTIONS
-        || fragment & (ipv4::FRAGMENT_OFFSET | ipv4::MORE_FRAGMENTS) != 0
-    {
+    if fragment & (ipv4::FRAGMENT_OFFSET | ipv4::MORE_FRAGMENTS) != 0 {
         return None;
     }
     let [_, protocol] = frame.read(offset + 8)?;
     let addresses = u64::from_ne_bytes(frame.read(offset + 12)?);
-    let end = offset + usize::from(u16::from_be_bytes([len_high, len_low]));
+    let end = offset + usize::from(u16::from_be_bytes(frame.read(offset + 2)?));
     segment(frame, decapsulate, [start, end], (protocol, far), addresses)
 }
 

@@ -91,29 +91,6 @@ pub struct Increment {
     pub marks: Marks,
 }
 
-impl Increment {
-    /// The same in two words, for the program to pass in registers.
-    #[inline(always)]
-    #[must_use]
-    pub const fn to_words(self) -> (u64, u32) {
-        let Self { packets, bytes, src_port, marks } = self;
-        ((packets as u64) << 32 | bytes as u64, (src_port as u32) << 8 | marks.0 as u32)
-    }
-
-    /// From [`to_words`](Self::to_words).
-    #[inline(always)]
-    #[must_use]
-    #[expect(clippy::cast_possible_truncation, reason = "the words are cut in pieces")]
-    pub const fn of_words(amount: u64, origin: u32) -> Self {
-        Self {
-            packets: (amount >> 32) as u32,
-            bytes: amount as u32,
-            src_port: (origin >> 8) as u16,
-            marks: Marks(origin as u8),
-        }
-    }
-}
-
 /// The bytes of a first frame, with its source port.
 #[inline(always)]
 pub(super) const fn first_bytes(increment: Increment) -> u64 {

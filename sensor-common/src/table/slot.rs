@@ -16,6 +16,9 @@ pub trait AddressWords: Copy + Default + 'static {
     /// 4 or 6.
     const FAMILY: u8;
 
+    /// The same with `change` made to each word.
+    #[must_use]
+    fn map(&self, change: impl Fn(u64) -> u64) -> Self;
     /// Whether both are the same.
     fn are(&self, other: &Self) -> bool;
     /// Hash of all words and of `rest`; its high half is good. `secret` yields one of
@@ -173,6 +176,11 @@ impl AddressWords for u64 {
     const FAMILY: u8 = 4;
 
     #[inline(always)]
+    fn map(&self, change: impl Fn(u64) -> u64) -> Self {
+        change(*self)
+    }
+
+    #[inline(always)]
     fn are(&self, other: &Self) -> bool {
         self == other
     }
@@ -180,7 +188,7 @@ impl AddressWords for u64 {
     #[inline(always)]
     fn hash(&self, rest: u32, secret: impl Fn(usize) -> u64) -> u64 {
         let x = fold(self.wrapping_mul(secret(0)));
-        fold(x.wrapping_add(Self::from(rest)).wrapping_mul(secret(1)))
+        x.wrapping_add(Self::from(rest)).wrapping_mul(secret(1))
     }
 
     #[inline(always)]
@@ -200,6 +208,12 @@ impl AddressWords for [u64; 4] {
 
     const FAMILY: u8 = 6;
 
+    #[inline(always)]
+    fn map(&self, change: impl Fn(u64) -> u64) -> Self {
+        let [a, b, c, d] = *self;
+        [change(a), change(b), change(c), change(d)]
+    }
+
     /// The interface identifiers, which tell most, first.
     #[inline(always)]
     fn are(&self, other: &Self) -> bool {
@@ -213,12 +227,13 @@ impl AddressWords for [u64; 4] {
         let x = fold(x.wrapping_add(s1).wrapping_mul(secret(1)));
         let x = fold(x.wrapping_add(d0).wrapping_mul(secret(2)));
         let x = fold(x.wrapping_add(d1).wrapping_mul(secret(3)));
-        fold(x.wrapping_add(u64::from(rest)).wrapping_mul(secret(4)))
+        x.wrapping_add(u64::from(rest)).wrapping_mul(secret(4))
     }
 
     #[inline(always)]
     fn to_halves(&self) -> [u32; 8] {
-        let [[a, b], [c, d], [e, f], [g, h]] = self.map(halves);
+        let [[a, b], [c, d], [e, f], [g, h]] =
+            [halves(self[0]), halves(self[1]), halves(self[2]), halves(self[3])];
         [a, b, c, d, e, f, g, h]
     }
 

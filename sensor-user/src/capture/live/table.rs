@@ -10,7 +10,7 @@ use aya::{
     maps::{HashMap, Map, MapData, MapError},
 };
 use sensor_common::{
-    control::{CPU_STATE, CpuState, EPOCH_WORD, FrameTotals, GENERATIONS},
+    control::{CPU_STATE, CpuState, EPOCH_WORD, FrameTotals, GENERATIONS, STATE_WORDS},
     packet::FlowKey,
     table::{
         AddressWords, BUCKETS_PER_WORD, Bucket, BucketV4, BucketV6, Counters, FLOWS_V4, FLOWS_V6, OVERFLOW,
@@ -28,10 +28,6 @@ const OVERFLOW_SHARE: u32 = 32;
 /// Kernel memory of an entry of the overflow, which is preallocated: 48 bytes of header, key and value
 /// (kernel/bpf/hashtab.c, struct `htab_elem`), and a list head of 16 for each, up to a power of two.
 const OVERFLOW_ENTRY: u64 = 48 + size_of::<OverflowKey>() as u64 + size_of::<Counters>() as u64 + 2 * 16;
-
-/// Words of the state of one CPU.
-#[expect(clippy::cast_possible_truncation, reason = "a few dozen")]
-const STATE_WORDS: u32 = (size_of::<CpuState>() / size_of::<u64>()) as u32;
 
 /// Memory per flow that a table of this capacity takes at most, overflow, bitmap and both generations included.
 const BYTES_V4: u64 = 256;
@@ -170,7 +166,7 @@ where
 pub struct FlowTable {
     size: TableSize,
     /// How often the generations were switched.
-    epoch: u64,
+    epoch: u32,
     cpu_state: MappedArray<CpuState>,
     /// The same as words, to write the epoch.
     cpu_words: MappedArray<u64>,
@@ -245,7 +241,7 @@ impl FlowTable {
         let left = generation_of(self.epoch);
         self.epoch = self.epoch.wrapping_add(1);
         for cpu in 0..self.cpu_state.len() {
-            self.cpu_words.write(cpu * STATE_WORDS as usize + EPOCH_WORD, self.epoch);
+            self.cpu_words.write(cpu * STATE_WORDS as usize + EPOCH_WORD, self.epoch.into());
         }
         left
     }
@@ -305,8 +301,8 @@ impl FlowTable {
     }
 }
 
-const fn generation_of(epoch: u64) -> usize {
-    if epoch.is_multiple_of(GENERATIONS as u64) { 0 } else { 1 }
+const fn generation_of(epoch: u32) -> usize {
+    epoch as usize % GENERATIONS
 }
 
 fn flow_key(key: &OverflowKey, counters: &Counters) -> FlowKey {
