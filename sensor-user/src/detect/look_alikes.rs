@@ -223,3 +223,19 @@ fn a_swarm_on_a_mirror_of_what_comes_in_is_not_seen() {
     };
     assert_eq!(fired(answers), []);
 }
+
+#[test]
+fn a_dht_whose_nodes_all_answer_is_named_by_its_usual_ports_and_a_service_is_not() {
+    let walk = |usual: u32| {
+        fired(|traffic: &mut Traffic| {
+            for number in 0..40 {
+                let (peer, port) = (traffic.anywhere(), u16::try_from(20_000 + number).unwrap());
+                let port = if number < usual { 6_881 } else { port };
+                let when = 2.0 + f64::from(number) / 4.0;
+                traffic.contact(when, (HOST, 8_999), (peer, port), Protocol::UDP, After::Answer);
+            }
+        })
+    };
+    assert_eq!(walk(2), TORRENT);
+    assert_eq!(walk(1), []);
+}
