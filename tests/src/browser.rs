@@ -96,6 +96,14 @@ impl<'a> Browser<'a> {
         self.emulate("Emulation.setEmulatedMedia", &features)
     }
 
+    /// The page as a PNG image.
+    pub fn picture(&self) -> Result<Vec<u8>> {
+        let parameters = json!({ "captureBeyondViewport": true });
+        let command = json!({ "cmd": "Page.captureScreenshot", "params": parameters });
+        let answer = self.command("goog/cdp/execute", &command)?;
+        from_base64(answer["data"].as_str().context("a picture must have data")?)
+    }
+
     fn emulate(&self, name: &str, parameters: &Value) -> Result<()> {
         self.command("goog/cdp/execute", &json!({ "cmd": name, "params": parameters })).map(drop)
     }
@@ -108,6 +116,23 @@ impl<'a> Browser<'a> {
         ensure!(response.status == 200, "{name}: {}", answer["value"]["message"]);
         Ok(answer["value"].take())
     }
+}
+
+/// Bytes from text (RFC 4648, section 4).
+fn from_base64(text: &str) -> Result<Vec<u8>> {
+    const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
+    let (mut bits, mut held) = (0_u32, 0);
+    for letter in text.bytes().filter(|letter| *letter != b'=') {
+        let value = LETTERS.iter().position(|known| *known == letter).context("not Base64")?;
+        bits = bits << 6 | u32::try_from(value)?;
+        held += 6;
+        if held >= 8 {
+            held -= 8;
+            bytes.push(u8::try_from(bits >> held & 0xff)?);
+        }
+    }
+    Ok(bytes)
 }
 
 impl Drop for Browser<'_> {

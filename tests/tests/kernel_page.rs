@@ -46,6 +46,9 @@ fn the_page_says_who_since_when_how_sure_and_why_and_is_live() -> Result<()> {
     let _client = Client::Aria2.start(&office.client, directory.path())?;
     names_the_client(&browser)?;
     shows_the_client(&browser)?;
+    // The longest row there is: what a machine is taken for stands beside it.
+    let role = "return document.querySelector('#sources .role')?.innerText === 'browser'";
+    browser.wait_for("role of the browsing machine", Duration::from_mins(2), role)?;
     fits(&browser)?;
 
     let console = browser.console()?;
@@ -109,13 +112,23 @@ fn fits(browser: &Browser<'_>) -> Result<()> {
     for (width, scheme) in [(1280, "light"), (1280, "dark"), (400, "light"), (400, "dark")] {
         browser.resize(width, scheme)?;
         let overflow = "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
-        browser.wait_for(
-            "page of the right width",
-            PATIENCE,
-            &format!("return innerWidth === {width} && (() => {{ {overflow} }})() <= 0"),
-        )?;
+        browser
+            .wait_for(
+                "page of the right width",
+                PATIENCE,
+                &format!("return innerWidth === {width} && (() => {{ {overflow} }})() <= 0"),
+            )
+            .with_context(|| format!("{width} px, {scheme}"))?;
+        save_picture(browser, &format!("{width}-{scheme}"))?;
         backgrounds.push(browser.run("return getComputedStyle(document.body).backgroundColor")?);
     }
     ensure!(backgrounds[0] != backgrounds[1] && backgrounds[1] == backgrounds[3], "{backgrounds:?}");
     Ok(())
+}
+
+/// Keeps what the page looks like where the environment names a directory for it: pictures are for people to look at.
+fn save_picture(browser: &Browser<'_>, name: &str) -> Result<()> {
+    let Some(directory) = std::env::var_os("SENSOR_TEST_PICTURES") else { return Ok(()) };
+    let path = std::path::Path::new(&directory).join(format!("page-{name}.png"));
+    std::fs::write(&path, browser.picture()?).with_context(|| format!("cannot write {}", path.display()))
 }

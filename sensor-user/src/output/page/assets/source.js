@@ -124,7 +124,7 @@ function contacts(detail) {
     node("h3", {}, "Top peers"),
     table(["peer", "port", "new", "answered", "last"], detail.top_peers, (peer) => [
       node("td", { class: "address" }, peer.peer),
-      node("td", {}, peer.ports.join(" ") + (peer.more_ports > 0 ? ` +${peer.more_ports}` : "")),
+      node("td", { class: "ports" }, peer.ports.join(" ") + (peer.more_ports > 0 ? ` +${peer.more_ports}` : "")),
       node("td", { class: "number" }, count(peer.connections)),
       node("td", { class: "number" }, outcome(peer)),
       node("td", { class: "number" }, moment(peer.last)),
