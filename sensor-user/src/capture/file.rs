@@ -3,8 +3,8 @@
 //! A file is read through one buffer, so a pipe or standard input is as good as a file and nothing is
 //! mapped that another process could cut short. Frames borrow from the buffer: none is copied.
 //!
-//! The record formats are `pcap-parser`'s to read. Framing is done here, because an error has to name
-//! the record, and because a block that nobody needs is skipped without being understood.
+//! File headers and interface descriptions are `pcap-parser`'s to read. Framing is done here, because an error has to
+//! name the record, and because a block that nobody needs is skipped without being understood.
 
 #[cfg(test)]
 pub(crate) mod builder;
@@ -23,11 +23,7 @@ use std::{
     path::Path,
 };
 
-use pcap_parser::{
-    LegacyPcapBlock, PcapError, PcapHeader,
-    nom::{Err as ParseError, IResult},
-    pcap::{parse_pcap_frame, parse_pcap_frame_be, parse_pcap_frame_modified, parse_pcap_header},
-};
+use pcap_parser::{PcapHeader, nom::Err as ParseError, pcap::parse_pcap_header};
 use sensor_common::{frame::CapturedFrame, parse::Link};
 
 use self::{
@@ -40,6 +36,8 @@ use crate::clock::Timestamp;
 const MAX_FRAME: usize = 262_144;
 /// Most bytes of one pcapng block; the largest that Wireshark's and tcpdump's readers take.
 const MAX_BLOCK: usize = 16 * 1024 * 1024;
+/// Bytes of the fields that every record of a pcap file begins with.
+const RECORD_HEADER: usize = 16;
 /// The latest time a frame can have: 2262, where nanoseconds leave 63 bits.
 const LATEST: Timestamp = Timestamp(i64::MAX.cast_unsigned());
 /// The path that means standard input.
@@ -78,11 +76,8 @@ enum Format {
     PcapNg(Section),
 }
 
-type RecordParser = fn(&[u8]) -> IResult<&[u8], LegacyPcapBlock<'_>, PcapError<&[u8]>>;
-
 /// A pcap file as its header describes it.
 struct Pcap {
-    parse: RecordParser,
     /// Bytes of a record before its frame.
     header_len: usize,
     big_endian: bool,
@@ -161,6 +156,7 @@ impl CaptureFile {
     }
 
     /// The next frame; none at the end of the file. After an error there is no next frame to ask for.
+    #[inline]
     pub fn next_frame(&mut self) -> Result<Option<TimedFrame<'_>>, FileError> {
         let records = &mut self.records;
         let located = match &mut self.format {
@@ -180,29 +176,40 @@ impl CaptureFile {
 }
 
 impl Records {
+    #[inline]
     fn next_record(&mut self, pcap: &Pcap) -> Result<Option<Located>, FileError> {
         self.source.consume(std::mem::take(&mut self.current));
-        let buffered = self.fill(pcap.header_len)?;
-        if buffered == 0 {
+        let data = self.source.data();
+        if let Some(header) = data.first_chunk() {
+            let (length, located) = pcap.record(header);
+            if length <= data.len() && located.bytes.len() <= MAX_FRAME {
+                self.current = length;
+                return Ok(Some(located));
+            }
+        }
+        self.unbuffered_record(pcap)
+    }
+
+    /// The next record where it is not buffered as a whole, or damaged.
+    #[cold]
+    fn unbuffered_record(&mut self, pcap: &Pcap) -> Result<Option<Located>, FileError> {
+        if self.fill(pcap.header_len)? == 0 {
             return Ok(None);
         }
-        if buffered < pcap.header_len {
-            return Err(self.truncated());
-        }
         // Judged by what it says itself, never by how much of it is buffered.
-        let captured = pcap.captured(self.source.data());
+        let header = self.source.data().get(..pcap.header_len).and_then(<[u8]>::first_chunk);
+        let Some((length, located)) = header.map(|header| pcap.record(header)) else {
+            return Err(self.truncated());
+        };
+        let captured = located.bytes.len();
         if captured > MAX_FRAME {
             return Err(self.damaged(absurd_length(captured)));
         }
-        let length = pcap.header_len + captured;
         if self.fill(length)? < length {
             return Err(self.truncated());
         }
-        let Ok((_, record)) = (pcap.parse)(&self.source.data()[..length]) else {
-            return Err(self.damaged("its record header cannot be read".to_owned()));
-        };
         self.current = length;
-        Ok(Some(pcap.locate(&record, length)))
+        Ok(Some(located))
     }
 
     fn next_packet(&mut self, section: &mut Section) -> Result<Option<Located>, FileError> {
@@ -269,36 +276,33 @@ impl Pcap {
         let link_type = header.network.0.cast_unsigned() & 0xffff;
         let link =
             link_of(link_type).ok_or_else(|| FileError::LinkType { file: name.to_owned(), link_type })?;
-        let big_endian = header.is_bigendian();
-        let (parse, header_len): (RecordParser, _) = match (header.is_modified_format(), big_endian) {
-            (true, _) => (parse_pcap_frame_modified, 24),
-            (false, true) => (parse_pcap_frame_be, 16),
-            (false, false) => (parse_pcap_frame, 16),
-        };
         Ok(Self {
-            parse,
-            header_len,
-            big_endian,
+            // The format of patched versions of libpcap has more fields behind the common ones.
+            header_len: if header.is_modified_format() { RECORD_HEADER + 8 } else { RECORD_HEADER },
+            big_endian: header.is_bigendian(),
             nanoseconds_per_unit: if header.is_nanosecond_precision() { 1 } else { 1000 },
             link,
         })
     }
 
-    /// Bytes of a frame that were captured, as the header of its record says.
-    fn captured(&self, header: &[u8]) -> usize {
-        let field = [header[8], header[9], header[10], header[11]];
-        let captured = if self.big_endian { u32::from_be_bytes(field) } else { u32::from_le_bytes(field) };
-        captured as usize
-    }
-
-    fn locate(&self, record: &LegacyPcapBlock<'_>, length: usize) -> Located {
-        let fraction = u64::from(record.ts_usec) * self.nanoseconds_per_unit;
-        Located {
-            time: Timestamp::from_secs(record.ts_sec.into()).plus(std::time::Duration::from_nanos(fraction)),
+    /// The record that begins with `header`, whose length includes it.
+    #[inline]
+    fn record(&self, header: &[u8; RECORD_HEADER]) -> (usize, Located) {
+        let word = |at: usize| {
+            let bytes = [header[at], header[at + 1], header[at + 2], header[at + 3]];
+            if self.big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
+        };
+        let [seconds, fraction, captured, original] = [word(0), word(4), word(8), word(12)];
+        let length = self.header_len + captured as usize;
+        // Both fields at their largest are less than 2^63 nanoseconds.
+        let time = u64::from(seconds) * 1_000_000_000 + u64::from(fraction) * self.nanoseconds_per_unit;
+        let located = Located {
+            time: Timestamp(time),
             link: self.link,
-            bytes: length - record.data.len()..length,
-            wire_len: record.origlen as usize,
-        }
+            bytes: self.header_len..length,
+            wire_len: original as usize,
+        };
+        (length, located)
     }
 }
 

@@ -3,20 +3,27 @@
 //! Drains are cut where the live sensor would cut them: at whole periods of the wall clock. Where the
 //! capture is silent for long, the periods that no statistic can tell from each other are one drain.
 
+mod flows;
 mod fragments;
 #[cfg(test)]
 mod tests;
 
 use std::time::Duration;
 
-use sensor_common::parse::{Decapsulate, Found, find_then};
+use sensor_common::{
+    parse::{Decapsulate, Link, Plain, Segment, explain, plain, plain_v6},
+    reason::Ignored,
+};
 
-use self::fragments::FirstFragments;
-use super::{file::TimedFrame, merge::FlowSet};
+use self::{
+    flows::{Added, Flows},
+    fragments::FirstFragments,
+};
+use super::file::TimedFrame;
 use crate::{
     clock::Timestamp,
     config::Config,
-    flow::{Drain, Flow, FlowId, FrameCounts},
+    flow::{Drain, FrameCounts},
 };
 
 /// Most flows of one drain; beyond, the drain is cut early. 2^20 of them take about 150 MB.
@@ -31,7 +38,7 @@ pub struct Replay {
     max_flows: usize,
     decapsulate: Decapsulate,
     fragments: FirstFragments,
-    flows: FlowSet,
+    flows: Flows,
     /// The drain that is being filled.
     drain: Drain,
     /// The latest time seen; none before the first frame.
@@ -60,7 +67,7 @@ impl Replay {
             max_flows: MAX_FLOWS,
             decapsulate: config.decapsulate,
             fragments: FirstFragments::default(),
-            flows: FlowSet::default(),
+            flows: Flows::default(),
             drain: Drain {
                 start: Timestamp::default(),
                 end: Timestamp::default(),
@@ -84,35 +91,75 @@ impl Replay {
     }
 
     /// Counts one frame, after handing the drains that its time completes to `feed`.
+    #[inline]
     pub fn push<E>(
         &mut self,
         timed: &TimedFrame<'_>,
         feed: &mut impl FnMut(&Drain) -> Result<(), E>,
     ) -> Result<(), E> {
-        let time = self.advance(timed.time, feed)?;
-        let counts = &mut self.drain.frames[0];
-        counts.seen += 1;
-        let follow = |found: &mut Found| self.fragments.follow(found, time);
-        let found = find_then(&timed.frame, timed.link, self.decapsulate, follow);
-        let (packets, bytes) = match found.ignored() {
-            None => {
-                counts.counted += 1;
-                (1, timed.frame.wire_len as u64)
+        let time = match self.now {
+            Some(now) if now <= timed.time && timed.time < self.drain.end => {
+                self.now = Some(timed.time);
+                timed.time
             }
-            // An ICMP error marks the flow that it quotes, and is no frame of it.
-            Some(reason) => {
-                counts.ignored[reason as usize] += 1;
-                (0, 0)
-            }
+            _ => self.advance(timed.time, feed)?,
         };
-        if packets > 0 || found.is_quoted() {
-            let (id, src_port) = FlowId::of(&found.flow_key());
-            self.flows.add(Flow { id, src_port, packets, bytes, marks: found.marks, first_seen: time });
-        }
+        self.count(timed, time);
         if self.flows.len() >= self.max_flows {
             self.cut(time, feed)?;
         }
         Ok(())
+    }
+
+    /// Counts one frame, in the way of the kernel program: plain frames in a straight line, others walked.
+    #[inline]
+    fn count(&mut self, timed: &TimedFrame<'_>, time: Timestamp) {
+        let TimedFrame { frame, link, .. } = timed;
+        let counts = &mut self.drain.frames[0];
+        counts.seen += 1;
+        let added = Added { packets: 1, bytes: frame.wire_len as u64, time };
+        let decapsulate = || self.decapsulate;
+        let first_sight = if *link == Link::Ethernet { plain(frame, decapsulate) } else { Plain::Unknown };
+        match first_sight {
+            Plain::V4(segment) => {
+                counts.counted += 1;
+                self.flows.v4.count(&segment, added);
+            }
+            Plain::Foreign => counts.ignored[Ignored::NotIp as usize] += 1,
+            Plain::V6(offset) if let Some(segment) = plain_v6(frame, decapsulate, offset) => {
+                counts.counted += 1;
+                self.flows.v6.count(&segment, added);
+            }
+            Plain::V6(_) | Plain::Unknown => self.walk(timed, added),
+        }
+    }
+
+    /// Counts a frame that is not plain.
+    #[inline(never)]
+    fn walk(&mut self, timed: &TimedFrame<'_>, counted: Added) {
+        let mut found = explain(&timed.frame, timed.link, self.decapsulate, ());
+        self.fragments.follow(&mut found, counted.time);
+        let counts = &mut self.drain.frames[0];
+        let added = match found.ignored() {
+            None => {
+                counts.counted += 1;
+                counted
+            }
+            Some(reason) => {
+                counts.ignored[reason as usize] += 1;
+                // An ICMP error marks the flow that it quotes, and is no frame of it.
+                if !found.is_quoted() {
+                    return;
+                }
+                Added { packets: 0, bytes: 0, ..counted }
+            }
+        };
+        let (src_port, marks) = (found.src_port, found.marks);
+        if found.is_ipv6 {
+            self.flows.v6.count(&Segment { key: found.key_v6(), src_port, marks }, added);
+        } else {
+            self.flows.v4.count(&Segment { key: found.key_v4(), src_port, marks }, added);
+        }
     }
 
     /// Hands the last drain to `feed`.
@@ -124,6 +171,7 @@ impl Replay {
     }
 
     /// Moves the clock to `time`, but never backwards; returns where it is then.
+    #[inline(never)]
     fn advance<E>(
         &mut self,
         time: Timestamp,

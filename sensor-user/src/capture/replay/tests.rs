@@ -11,7 +11,10 @@ use sensor_common::{
 };
 
 use super::*;
-use crate::capture::file::builder::{arp, fragments, tcp, udp, unreachable, vxlan};
+use crate::{
+    capture::file::builder::{arp, fragments, tcp, udp, unreachable, vxlan},
+    flow::FlowId,
+};
 
 const SECOND: u64 = 1_000_000_000;
 /// A whole number of intervals after the epoch.
