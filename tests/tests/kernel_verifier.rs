@@ -23,8 +23,9 @@ use sensor_user::{
 };
 
 /// Instructions that the verifier may look at in each program, on any kernel; its limit is 1,000,000. What
-/// each kernel takes is in docs/kernels.md.
-const BUDGET: u32 = 100_000;
+/// each kernel takes is in docs/kernels.md. `inspect` has all ways through the parser meet in one answer, and is only
+/// loaded by who asks for it.
+const BUDGETS: [(&str, u32); 3] = [("sensor", 100_000), ("sensor_frags", 100_000), ("inspect", 200_000)];
 
 const FRAMES: u16 = 1_000;
 
@@ -34,11 +35,11 @@ fn each_program_passes_the_verifier_within_the_budget() -> Result<()> {
     let cpus = nr_cpus().map_err(|(_, error)| error).context("cannot count CPUs")?;
     let size = TableSize::new(&Capacity::default(), u32::try_from(cpus)?);
     let mut program = Program::load(&size, false, Decapsulate::ALL)?;
-    for name in ["sensor", "sensor_frags", "inspect"] {
+    for (name, budget) in BUDGETS {
         let info = program.verified(name)?.info()?;
         let instructions = info.verified_instruction_count().context("no count of verified instructions")?;
         println!("verified instructions of {name}: {instructions}");
-        ensure!(instructions <= BUDGET, "{name}: {instructions} verified instructions, {BUDGET} allowed");
+        ensure!(instructions <= budget, "{name}: {instructions} verified instructions, {budget} allowed");
     }
     Ok(())
 }
