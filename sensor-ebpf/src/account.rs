@@ -2,7 +2,6 @@
 
 use aya_ebpf::helpers::generated::{bpf_ktime_get_coarse_ns, bpf_ktime_get_ns};
 use sensor_common::{
-    control::{CpuState, FrameTotals},
     packet::TCP,
     parse::{Found, Segment},
     reason::{Ignored, Lost},
@@ -11,7 +10,7 @@ use sensor_common::{
 
 use crate::{
     elsewhere,
-    maps::{self, Family},
+    maps::{self, Family, State, Totals},
 };
 
 /// What became of a frame.
@@ -59,10 +58,10 @@ pub struct Part {
 impl Part {
     /// Of the frame at hand, with the state of its CPU; the map has one for every possible CPU.
     #[inline(always)]
-    pub fn now() -> Option<(Self, &'static mut CpuState)> {
+    pub fn now() -> Option<(Self, State)> {
         let cpu = maps::cpu();
         let state = maps::cpu_state(cpu)?;
-        Some((Self { cpu, epoch: maps::epoch(state) }, state))
+        Some((Self { cpu, epoch: state.epoch() }, state))
     }
 
     /// Of a frame that came in this epoch.
@@ -93,46 +92,39 @@ impl Part {
 
     /// The state of this CPU.
     #[inline(always)]
-    pub fn state(self) -> Option<&'static mut CpuState> {
+    pub fn state(self) -> Option<State> {
         maps::cpu_state(self.cpu)
     }
 
     /// The counters of this part.
     #[inline(always)]
-    pub fn totals(self) -> Option<&'static mut FrameTotals> {
+    pub fn totals(self) -> Option<Totals> {
         Some(self.totals_of(self.state()?))
     }
 
     /// The counters of this part in the state of its CPU.
     #[inline(always)]
-    pub const fn totals_of(self, state: &mut CpuState) -> &mut FrameTotals {
-        &mut state.totals[self.generation() as usize]
+    pub fn totals_of(self, state: State) -> Totals {
+        state.totals(self.generation())
     }
 }
 
 /// Counts a frame that is ignored.
 #[inline(always)]
-pub fn ignore(reason: Ignored, totals: &mut FrameTotals) -> Outcome {
+pub fn ignore(reason: Ignored, totals: Totals) -> Outcome {
     ignore_index(reason as u8, totals);
     Outcome::Ignored(reason)
 }
 
 #[inline(always)]
-fn ignore_index(reason: u8, totals: &mut FrameTotals) {
+fn ignore_index(reason: u8, totals: Totals) {
     // The counter is always there; `get_mut` because an index would leave a panic in the program.
-    if let Some(counter) = totals.ignored.get_mut(usize::from(reason)) {
-        *counter += 1;
-    }
+    totals.with(|totals| totals.ignored.get_mut(usize::from(reason)).map(|counter| *counter += 1));
 }
 
 /// Counts a frame of a flow.
 #[inline(always)]
-pub fn segment<A: Family>(
-    segment: &Segment<Key<A>>,
-    wire_len: usize,
-    part: Part,
-    totals: &mut FrameTotals,
-) -> Outcome {
+pub fn segment<A: Family>(segment: &Segment<Key<A>>, wire_len: usize, part: Part, totals: Totals) -> Outcome {
     let Segment { key, src_port, marks } = *segment;
     let increment = Increment { packets: 1, bytes: wire_len as u32, src_port, marks };
     match count(&key, increment, part, totals) {
@@ -166,28 +158,21 @@ pub fn found(found: &Found, wire_len: usize, epoch: u64) -> u32 {
         (Ok(()), None) => Outcome::Counted.to_word(),
         (Err(reason), None) => lose(reason, totals).to_word(),
         (result, Some(reason)) => {
-            totals.marks_lost += u64::from(result.is_err());
+            totals.with(|totals| totals.marks_lost += u64::from(result.is_err()));
             Outcome::IGNORED | u32::from(reason)
         }
     }
 }
 
 #[inline(always)]
-fn lose(reason: Lost, totals: &mut FrameTotals) -> Outcome {
-    if let Some(counter) = totals.lost.get_mut(reason as usize) {
-        *counter += 1;
-    }
+fn lose(reason: Lost, totals: Totals) -> Outcome {
+    totals.with(|totals| totals.lost.get_mut(reason as usize).map(|counter| *counter += 1));
     Outcome::Lost(reason)
 }
 
 /// Counts in the memory-mapped table: the home bucket, and from there on out of line.
 #[inline(always)]
-fn count<A: Family>(
-    key: &Key<A>,
-    increment: Increment,
-    part: Part,
-    totals: &mut FrameTotals,
-) -> Result<(), Lost> {
+fn count<A: Family>(key: &Key<A>, increment: Increment, part: Part, totals: Totals) -> Result<(), Lost> {
     match table(key, increment, place(key, part, 0), totals)? {
         Placed::Known | Placed::Inserted => Ok(()),
         Placed::Full => {
@@ -219,12 +204,12 @@ pub fn table<A: Family>(
     key: &Key<A>,
     increment: Increment,
     place: Place,
-    totals: &mut FrameTotals,
+    totals: Totals,
 ) -> Result<Placed, Lost> {
     let bucket = bucket(place.bucket).ok_or(Lost::Internal)?;
     let placed = bucket.count(place.slot, key, increment, || stamp(key.protocol()));
     if placed == Placed::Inserted {
-        *A::inserted(totals) += 1;
+        totals.with(|totals| *A::inserted(totals) += 1);
         mark_used::<A>(place.bucket)?;
     }
     Ok(placed)

@@ -2,7 +2,6 @@
 
 use aya_ebpf::bindings::BPF_NOEXIST;
 use sensor_common::{
-    control::FrameTotals,
     packet::Marks,
     reason::Lost,
     table::{Counters, Increment, Key, OverflowKey, PROBES, Placed},
@@ -10,7 +9,7 @@ use sensor_common::{
 
 use crate::{
     account::{Part, bucket, place, stamp, table},
-    maps::{self, Family},
+    maps::{self, Family, Totals},
 };
 
 const E2BIG: i32 = 7;
@@ -54,12 +53,7 @@ const fn outcome(word: u32) -> Result<(), Lost> {
 /// The arguments put together again. [Forgotten](maps::forget): what is verified below would be verified once for each
 /// mark and each protocol.
 #[inline(always)]
-fn arguments<A: Family>(
-    addresses: &A,
-    origin: u64,
-    amount: u64,
-    totals: &FrameTotals,
-) -> (Key<A>, Increment) {
+fn arguments<A: Family>(addresses: &A, origin: u64, amount: u64, totals: Totals) -> (Key<A>, Increment) {
     let (origin, amount) = (maps::forget(origin, totals), maps::forget(amount, totals));
     let increment = Increment {
         packets: (amount >> 32) as u32,
@@ -93,7 +87,7 @@ fn overflow<A: Family>(addresses: &A, origin: u64, amount: u64, epoch: u64) -> u
     let Some(state) = part.state() else { return Lost::Internal as u32 };
     let (key, increment) = arguments(addresses, origin, amount, part.totals_of(state));
     // Nothing is removed within an epoch.
-    let is_full = state.full_epoch == epoch.wrapping_add(1);
+    let is_full = state.full_epoch() == epoch.wrapping_add(1);
     let Some(home) = bucket::<A>(place(&key, part, 0).bucket) else { return Lost::Internal as u32 };
     // A table full of strangers costs this much: the flow is not in the overflow, and cannot come there.
     if is_full && !home.is_spilled() {
@@ -114,12 +108,12 @@ fn overflow<A: Family>(addresses: &A, origin: u64, amount: u64, epoch: u64) -> u
     let first = Counters::first(increment, stamp(key.protocol));
     match map.insert(&key, first, u64::from(BPF_NOEXIST)) {
         Ok(()) => {
-            part.totals_of(state).overflowed += 1;
+            part.totals_of(state).with(|totals| totals.overflowed += 1);
             home.set_spilled();
             COUNTED
         }
         Err(error) if error == -E2BIG => {
-            state.full_epoch = epoch.wrapping_add(1);
+            state.set_full_epoch(epoch.wrapping_add(1));
             Lost::MapFull as u32
         }
         Err(_) => Lost::MapBusy as u32,

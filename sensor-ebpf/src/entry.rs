@@ -58,7 +58,7 @@ fn run<F: Received>(ctx: &XdpContext) -> u32 {
 fn count<F: Received>(ctx: *mut xdp_md) -> Outcome {
     let Some((part, state)) = Part::now() else { return Outcome::Lost(Lost::Internal) };
     let totals = part.totals_of(state);
-    totals.seen += 1;
+    totals.with(|totals| totals.seen += 1);
     // After the lookups: the pointers into it would have to be kept on the stack across them.
     let frame = F::of(ctx);
     let word = match plain(&frame, maps::decapsulate) {

@@ -146,28 +146,67 @@ pub const fn generation_of(epoch: u64) -> u32 {
     epoch as u32 & (GENERATIONS as u32 - 1)
 }
 
+/// The state of one CPU. Functions that call each other out of line hold it at the same time, so it lends no reference
+/// for longer than one change.
+#[derive(Clone, Copy)]
+pub struct State(*mut CpuState);
+
 /// The state of this CPU.
 #[inline(always)]
-pub fn cpu_state(cpu: u32) -> Option<&'static mut CpuState> {
-    let state = CPU_STATE.get_ptr_mut(cpu)?;
-    // SAFETY: programs run with preemption by other programs on this CPU excluded (softirq), and no
-    // other CPU uses this element, so the reference is the only one. The agent writes the epoch, which `epoch` reads.
-    Some(unsafe { &mut *state })
+pub fn cpu_state(cpu: u32) -> Option<State> {
+    CPU_STATE.get_ptr_mut(cpu).map(State)
 }
 
-/// The epoch, read once a frame: the agent may change it at any time, and either epoch is a right answer.
-#[inline(always)]
-pub fn epoch(state: &CpuState) -> u64 {
-    // SAFETY: a reference is valid to read; the word is aligned and read in one piece.
-    unsafe { ptr::read_volatile(&raw const state.epoch) }
+impl State {
+    /// The epoch, read once a frame: the agent may change it at any time, and either epoch is a right answer.
+    #[inline(always)]
+    pub fn epoch(self) -> u64 {
+        // SAFETY: the element is valid to read; the word is aligned and read in one piece.
+        unsafe { ptr::read_volatile(&raw const (*self.0).epoch) }
+    }
+
+    /// The epoch in which the overflow was found full, plus 1.
+    #[inline(always)]
+    pub fn full_epoch(self) -> u64 {
+        // SAFETY: programs on one CPU do not interrupt each other (softirq), and no other CPU uses this element.
+        unsafe { (*self.0).full_epoch }
+    }
+
+    /// Sets [`full_epoch`](Self::full_epoch).
+    #[inline(always)]
+    pub fn set_full_epoch(self, epoch: u64) {
+        // SAFETY: as above.
+        unsafe { (*self.0).full_epoch = epoch }
+    }
+
+    /// The counters of a generation, 0 or 1.
+    #[inline(always)]
+    pub fn totals(self, generation: u32) -> Totals {
+        // SAFETY: the field lies in the element, and a generation in the field.
+        let totals = unsafe { (&raw mut (*self.0).totals).cast::<FrameTotals>() };
+        Totals(totals.wrapping_add(generation as usize))
+    }
+}
+
+/// The frame counters of one CPU and generation.
+#[derive(Clone, Copy)]
+pub struct Totals(*mut FrameTotals);
+
+impl Totals {
+    /// Changes them. `change` must call nothing that is not inlined.
+    #[inline(always)]
+    pub fn with<R>(self, change: impl FnOnce(&mut FrameTotals) -> R) -> R {
+        // SAFETY: as for `full_epoch`: nothing else on this CPU runs, and the reference ends with the closure.
+        change(unsafe { &mut *self.0 })
+    }
 }
 
 /// `value` unchanged, of which the verifier knows no more than its 64 bits. Where it knows a constant, such as a mark,
 /// it verifies all that follows once for each.
 #[inline(always)]
-pub fn forget(value: u64, totals: &FrameTotals) -> u64 {
+pub fn forget(value: u64, totals: Totals) -> u64 {
     // 0, as so many frames are never seen.
-    value.wrapping_add(totals.seen >> 63)
+    value.wrapping_add(totals.with(|totals| totals.seen) >> 63)
 }
 
 /// The overflow of a generation.
