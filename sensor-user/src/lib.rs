@@ -18,8 +18,6 @@ pub mod orient;
 
 pub mod mirror;
 
-mod by_address;
-
 pub mod interval;
 pub mod sources;
 

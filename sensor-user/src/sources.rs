@@ -5,10 +5,10 @@ mod variance;
 use std::{collections::HashSet, net::IpAddr, time::Duration};
 
 use foldhash::fast::RandomState;
+use indexmap::IndexMap;
 
 use self::variance::{Deviation, Window};
 use crate::{
-    by_address::ByAddress,
     config::Config,
     flow::{Drain, Flow, Protocol},
     interval::SourceInterval,
@@ -20,7 +20,7 @@ use crate::{
 /// Every local source that was active within the window.
 pub struct Sources {
     networks: LocalNetworks,
-    table: ByAddress<Source>,
+    table: IndexMap<IpAddr, Source, RandomState>,
     window: usize,
     capacity: usize,
     /// Left out of the literal statistics.
@@ -46,7 +46,7 @@ struct Current {
     udp: u64,
     other: u64,
     peers: u64,
-    ports: Ports,
+    ports: HashSet<u16, RandomState>,
     answered: u64,
     refused: u64,
     unreachable: u64,
@@ -65,7 +65,7 @@ impl Sources {
     pub fn new(config: &Config) -> Self {
         Self {
             networks: config.local_networks.clone(),
-            table: ByAddress::default(),
+            table: IndexMap::default(),
             window: config.window,
             capacity: config.capacity.sources,
             ignored_ports: config.ignored_ports.iter().copied().collect(),
@@ -86,10 +86,10 @@ impl Sources {
         self.capacity
     }
 
-    /// What a source takes at most in bytes, where it contacts no more than a few ports an interval.
+    /// What a source takes in bytes with what finds it, without its set of ports.
     #[must_use]
     pub const fn bytes_per_source(&self) -> usize {
-        size_of::<Source>() + self.window * size_of::<f64>() + ByAddress::<Source>::BYTES_TO_FIND
+        size_of::<(usize, IpAddr, Source)>() + size_of::<usize>() + self.window * size_of::<f64>()
     }
 
     /// Whether no source is held.
@@ -142,8 +142,7 @@ impl Sources {
             current.bytes_out += flow.bytes;
         }
         // An address becomes a source by sending: strangers knock at addresses where nobody is.
-        if let Some(at) = self.table.find(flow.id.dst) {
-            let source = self.table.state(at);
+        if let Some(source) = self.table.get_mut(&flow.id.dst) {
             source.current.active = true;
             source.current.packets_in += flow.packets;
             source.current.bytes_in += flow.bytes;
@@ -169,17 +168,18 @@ impl Sources {
     }
 
     fn current(&mut self, source: IpAddr) -> Option<&mut Current> {
-        let at = if let Some(at) = self.table.find(source) {
-            at
-        } else {
-            if self.table.len() >= self.capacity && !self.evict_idle() {
-                self.untracked += 1;
-                return None;
-            }
-            let window = Window::new(self.window);
-            self.table.insert(source, Source { current: Current::default(), window, idle: 0 })
+        if self.table.len() >= self.capacity && !self.table.contains_key(&source) && !self.evict_idle() {
+            self.untracked += 1;
+            return None;
+        }
+        let state = match self.table.entry(source) {
+            indexmap::map::Entry::Occupied(entry) => entry.into_mut(),
+            indexmap::map::Entry::Vacant(entry) => entry.insert(Source {
+                current: Current::default(),
+                window: Window::new(self.window),
+                idle: 0,
+            }),
         };
-        let state = self.table.state(at);
         state.current.active = true;
         Some(&mut state.current)
     }
@@ -191,8 +191,8 @@ impl Sources {
         for _ in 0..LOOK {
             self.hand = (self.hand + 1) % self.table.len().max(1);
             let idle = |(_, source): (_, &Source)| source.idle > 0 && !source.current.active;
-            if self.table.at(self.hand).is_some_and(idle) {
-                self.table.swap_remove(self.hand);
+            if self.table.get_index(self.hand).is_some_and(idle) {
+                self.table.swap_remove_index(self.hand);
                 return true;
             }
         }
@@ -208,7 +208,7 @@ impl Sources {
         let whole = scale <= 2.0;
         let window = self.window;
         let mut rows: Vec<SourceInterval> = Vec::with_capacity(self.table.len());
-        self.table.retain(|address, source| {
+        self.table.retain(|&address, source| {
             source.idle = if source.current.active { 0 } else { source.idle + 1 };
             if whole {
                 source.window.push(source.current.new_connections() as f64 * scale);
@@ -263,70 +263,12 @@ impl Current {
         }
     }
 
-    /// Empties it, keeping the memory of the ports.
+    /// Empties it, keeping the memory of the port set unless a scan made it large.
     fn clear(&mut self) {
+        const KEEP: usize = 256;
         let mut ports = std::mem::take(&mut self.ports);
         ports.clear();
+        ports.shrink_to(KEEP);
         *self = Self { ports, ..Self::default() };
-    }
-}
-
-/// Distinct ports. Most sources contact few in an interval: those lie in place, and only more take memory of their own.
-#[derive(Debug, Default)]
-struct Ports {
-    few: [u16; Self::FEW],
-    len: u8,
-    more: HashSet<u16, RandomState>,
-}
-
-impl Ports {
-    const FEW: usize = 11;
-    /// Of the memory of many ports, what is kept for the next interval.
-    const KEEP: usize = 256;
-
-    fn insert(&mut self, port: u16) {
-        let len = usize::from(self.len);
-        if self.few[..len].contains(&port) {
-            return;
-        }
-        if len < Self::FEW {
-            self.few[len] = port;
-            self.len += 1;
-        } else {
-            self.more.insert(port);
-        }
-    }
-
-    fn len(&self) -> usize {
-        usize::from(self.len) + self.more.len()
-    }
-
-    fn clear(&mut self) {
-        self.len = 0;
-        self.more.clear();
-        self.more.shrink_to(Self::KEEP);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn ports_are_counted_once(drains in prop::collection::vec(prop::collection::vec(0u16..40, 0..60), 1..4)) {
-            let mut ports = Ports::default();
-            for drain in drains {
-                for port in &drain {
-                    ports.insert(*port);
-                }
-                prop_assert_eq!(ports.len(), drain.iter().collect::<BTreeSet<_>>().len());
-                ports.clear();
-            }
-        }
     }
 }

@@ -3,8 +3,11 @@
 
 use std::{mem::size_of, net::IpAddr, time::Duration};
 
+use foldhash::fast::RandomState;
+use indexmap::IndexMap;
+
 use super::Usage;
-use crate::{by_address::ByAddress, clock::Timestamp};
+use crate::clock::Timestamp;
 
 /// Share of the table that one sweep looks at; all of it within this many sweeps.
 const SWEEPS: usize = 64;
@@ -23,10 +26,12 @@ pub trait Tracked: Default {
 /// A table of at most `capacity` sources.
 #[derive(Debug)]
 pub struct Sources<T> {
-    entries: ByAddress<T>,
+    entries: IndexMap<IpAddr, T, RandomState>,
     capacity: usize,
     idle: Duration,
     cursor: usize,
+    /// Where the last source was found: a contact and its answer mostly follow each other.
+    latest: usize,
     evicted_idle: u64,
     evicted_full: u64,
 }
@@ -36,10 +41,11 @@ impl<T: Tracked> Sources<T> {
     #[must_use]
     pub fn new(capacity: usize, idle: Duration) -> Self {
         Self {
-            entries: ByAddress::default(),
+            entries: IndexMap::default(),
             capacity: capacity.max(1),
             idle,
             cursor: 0,
+            latest: 0,
             evicted_idle: 0,
             evicted_full: 0,
         }
@@ -48,35 +54,43 @@ impl<T: Tracked> Sources<T> {
     /// The state of `source`, new if it has none. Second: the source that had to go for it, with its
     /// state.
     pub fn entry(&mut self, source: IpAddr) -> (&mut T, Option<(IpAddr, T)>) {
-        if let Some(at) = self.entries.find(source) {
-            return (self.entries.state(at), None);
+        // Borrowing the entry across the insertion is not possible, hence the index.
+        if let Some(index) = self.index_of(source) {
+            return (&mut self.entries[index], None);
         }
         let evicted = if self.entries.len() >= self.capacity { self.evict() } else { None };
-        let at = self.entries.insert(source, T::default());
-        (self.entries.state(at), evicted)
+        let (index, _) = self.entries.insert_full(source, T::default());
+        (&mut self.entries[index], evicted)
     }
 
     /// The state of `source`, if it has any.
     #[must_use]
     pub fn get(&self, source: IpAddr) -> Option<&T> {
-        self.entries.get(source)
+        self.entries.get(&source)
     }
 
     /// The state of `source`, if it has any.
     pub fn get_mut(&mut self, source: IpAddr) -> Option<&mut T> {
-        let at = self.entries.find(source)?;
-        Some(self.entries.state(at))
+        let index = self.index_of(source)?;
+        Some(&mut self.entries[index])
+    }
+
+    fn index_of(&mut self, source: IpAddr) -> Option<usize> {
+        if self.entries.get_index(self.latest).is_none_or(|(latest, _)| *latest != source) {
+            self.latest = self.entries.get_index_of(&source)?;
+        }
+        Some(self.latest)
     }
 
     /// Forgets what is idle as of `now` in the next part of the table.
     pub fn sweep(&mut self, now: Timestamp) {
         for _ in 0..=self.entries.len() / SWEEPS {
-            let Some((_, state)) = self.entries.at(self.cursor) else {
+            let Some((_, state)) = self.entries.get_index(self.cursor) else {
                 self.cursor = 0;
                 return;
             };
             if !state.pinned() && now.since(state.last_seen()) > self.idle {
-                self.entries.swap_remove(self.cursor);
+                self.entries.swap_remove_index(self.cursor);
                 self.evicted_idle += 1;
             } else {
                 self.cursor += 1;
@@ -95,20 +109,18 @@ impl<T: Tracked> Sources<T> {
         }
     }
 
-    /// Bytes per source: the state and what finds it.
-    pub const BYTES_PER_SOURCE: usize = size_of::<T>() + ByAddress::<T>::BYTES_TO_FIND;
+    /// Bytes per source: the state, its address, and the hash and index that find it.
+    pub const BYTES_PER_SOURCE: usize = size_of::<(usize, IpAddr, T)>() + size_of::<usize>();
 
     /// Of a few entries, forgets the one idle for longest. Pinned ones stay unless all are.
     fn evict(&mut self) -> Option<(IpAddr, T)> {
         let length = self.entries.len();
         let victim = (0..SAMPLES.min(length))
             .map(|step| (self.cursor + step) % length)
-            .filter_map(|at| Some((at, self.entries.at(at)?.1)))
-            .min_by_key(|(_, state)| (state.pinned(), state.last_seen()))
-            .map(|(at, _)| at)?;
+            .min_by_key(|index| (self.entries[*index].pinned(), self.entries[*index].last_seen()))?;
         self.cursor = (self.cursor + SAMPLES) % length;
         self.evicted_full += 1;
-        Some(self.entries.swap_remove(victim))
+        self.entries.swap_remove_index(victim)
     }
 }
 
