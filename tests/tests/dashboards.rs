@@ -7,9 +7,10 @@ use sensor_tests::{left_out, sensor::workspace};
 use serde_json::Value;
 
 /// Grafana's variables, with values that make a query of each.
-const VARIABLES: [(&str, &str); 5] = [
+const VARIABLES: [(&str, &str); 6] = [
     ("$__rate_interval", "1m"),
     ("$__range", "1h"),
+    ("$__interval", "15s"),
     ("$job", ".+"),
     ("$instance", ".+"),
     ("$source", "10.0.0.5"),

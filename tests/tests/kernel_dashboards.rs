@@ -12,6 +12,7 @@ use sensor_tests::{
     browsing,
     client::Client,
     http,
+    paging::Pager,
     prometheus::{Prometheus, Scrape, now},
     require_root,
     sensor::{self, Sensor, workspace},
@@ -28,6 +29,16 @@ const PATIENCE: Duration = Duration::from_secs(75);
 /// What a panel shows in this test, and how fine.
 const RANGE: Duration = Duration::from_mins(5);
 const STEP: Duration = Duration::from_secs(5);
+/// A configuration with something of everything that has a panel.
+const CONFIG: &str = "
+interval: 5s
+allow:
+  - {source: 10.77.0.20, ports: [80, 443], kind: fanout, reason: our reader}
+suppress:
+  - {source: 10.77.0.30, kind: scan, until: '2099-01-01T00:00:00Z', reason: our scanner}
+notify:
+  webhook: ['http://127.0.0.1:9099/']
+";
 
 #[test]
 fn every_panel_and_every_variable_shows_something_of_a_real_run() -> Result<()> {
@@ -35,9 +46,13 @@ fn every_panel_and_every_variable_shows_something_of_a_real_run() -> Result<()> 
     let office = Office::new()?;
     let _web = browsing::serve(&office.internet)?;
     let _swarm = swarm::start(&office.internet)?;
-    let sensor = Sensor::start(&office.sensor, &["--interface", MIRROR, "--interval", "5s"])?;
-    let _reader = browsing::browse(&office.browser)?;
+    let _pager = Pager::start(&office.sensor, |_, _| ())?;
     let directory = tempfile::tempdir().context("cannot make a temporary directory")?;
+    let config = directory.path().join("flow-sensor.yml");
+    fs::write(&config, CONFIG).with_context(|| format!("cannot write {}", config.display()))?;
+    let config = config.to_str().context("a temporary path must be text")?;
+    let sensor = Sensor::start(&office.sensor, &["--interface", MIRROR, "--config", config])?;
+    let _reader = browsing::browse(&office.browser)?;
     let _client = Client::Aria2.start(&office.client, directory.path())?;
     let past = scrape_for(&office, PAST)?;
     let prometheus = Prometheus::start(&office.sensor, &past, &[2 * DAY, DAY])?;
@@ -126,6 +141,7 @@ fn fill_in(query: &str) -> String {
     [
         ("$__rate_interval", "20s"),
         ("$__range", "5m"),
+        ("$__interval", "5s"),
         ("$job", ".+"),
         ("$instance", ".+"),
         ("$source", &client),

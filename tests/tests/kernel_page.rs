@@ -1,6 +1,6 @@
 //! The live page in a real browser, beside a real sensor that sees a real torrent client.
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use sensor_tests::{
@@ -14,6 +14,11 @@ use sensor_tests::{
 };
 
 const PATIENCE: Duration = Duration::from_secs(30);
+const CONFIG: &str = "
+interval: 2s
+allow:
+  - {source: 10.77.0.20, ports: [443], kind: scan, reason: our reader}
+";
 /// Whether events come.
 const LIVE: &str = "return document.querySelector('#connection').className === 'live'";
 
@@ -23,7 +28,11 @@ fn the_page_says_who_since_when_how_sure_and_why_and_is_live() -> Result<()> {
     let office = Office::new()?;
     let _web = browsing::serve(&office.internet)?;
     let _swarm = swarm::start(&office.internet)?;
-    let sensor = Sensor::start(&office.sensor, &["--interface", MIRROR, "--interval", "2s"])?;
+    let directory = tempfile::tempdir().context("cannot make a temporary directory")?;
+    let config = directory.path().join("flow-sensor.yml");
+    fs::write(&config, CONFIG).with_context(|| format!("cannot write {}", config.display()))?;
+    let config = config.to_str().context("a temporary path must be text")?;
+    let sensor = Sensor::start(&office.sensor, &["--interface", MIRROR, "--config", config])?;
     let _reader = browsing::browse(&office.browser)?;
     let browser = Browser::start(&office.sensor)?;
     browser.open(&format!("http://{}/", sensor::ADDRESS))?;
@@ -42,10 +51,13 @@ fn the_page_says_who_since_when_how_sure_and_why_and_is_live() -> Result<()> {
     let verdict = browser.run("return document.querySelector('#verdict').innerText")?;
     ensure!(verdict.as_str().is_some_and(|text| text.starts_with("Nothing unusual")), "{verdict}");
 
-    let directory = tempfile::tempdir().context("cannot make a temporary directory")?;
     let _client = Client::Aria2.start(&office.client, directory.path())?;
     names_the_client(&browser)?;
     shows_the_client(&browser)?;
+    let allowed = "const details = document.querySelector('#allowed details');
+         details.open = true;
+         return /our reader\\s+10.77.0.20 to any, port 443, scan only\\s+[1-9]/.test(details.innerText)";
+    browser.wait_for("entry of allow with its contacts", PATIENCE, allowed)?;
     // The longest row there is: what a machine is taken for stands beside it.
     let role = "return document.querySelector('#sources .role')?.innerText === 'browser'";
     browser.wait_for("role of the browsing machine", Duration::from_mins(2), role)?;
@@ -130,5 +142,5 @@ fn fits(browser: &Browser<'_>) -> Result<()> {
 fn save_picture(browser: &Browser<'_>, name: &str) -> Result<()> {
     let Some(directory) = std::env::var_os("SENSOR_TEST_PICTURES") else { return Ok(()) };
     let path = std::path::Path::new(&directory).join(format!("page-{name}.png"));
-    std::fs::write(&path, browser.picture()?).with_context(|| format!("cannot write {}", path.display()))
+    fs::write(&path, browser.picture()?).with_context(|| format!("cannot write {}", path.display()))
 }

@@ -4,7 +4,7 @@
 //! and needs nothing at run time. It is told what to show by server-sent events, rendered once per snapshot
 //! however many pages are open:
 //! - `sensor` after every drain: interfaces, frames, what is wrong with the mirror;
-//! - `findings` when an interval is complete or an alert begins or ends: sources and alerts.
+//! - `findings` when an interval is complete or an alert begins or ends: sources, alerts and what is allowed.
 //!
 //! A source's peers, ports and timeline are asked for one at a time, with [`source()`].
 //!
@@ -12,6 +12,7 @@
 //! of the snapshot. Texts may come from the network; the page shows all of them as text, never as markup.
 
 mod alerts;
+mod allowed;
 pub mod assets;
 mod sensor;
 mod source;
@@ -36,6 +37,8 @@ struct Findings<'a> {
     sources: sources::Sources,
     #[serde(flatten)]
     alerts: alerts::Alerts<'a>,
+    /// What the configuration allows.
+    allowed: Vec<allowed::Allowed<'a>>,
 }
 
 /// The event `sensor`.
@@ -49,7 +52,11 @@ pub fn sensor_event(snapshot: &Snapshot) -> String {
 pub fn findings_event(snapshot: &Snapshot) -> String {
     event(
         "findings",
-        &Findings { sources: sources::Sources::of(snapshot), alerts: alerts::Alerts::of(snapshot) },
+        &Findings {
+            sources: sources::Sources::of(snapshot),
+            alerts: alerts::Alerts::of(snapshot),
+            allowed: allowed::Allowed::all(snapshot),
+        },
     )
 }
 

@@ -8,6 +8,7 @@ use super::*;
 use crate::{
     alert::{AlertKind, AlertState},
     clock::Timestamp,
+    detect::allow::{Allowance, AllowanceUse, Whom},
     flow::Protocol,
     networks::Direction,
     observation::{Contact, Observation, Opening, Outcome, Response, Trifecta},
@@ -95,6 +96,25 @@ fn a_suppressed_alert_is_listed_last_with_its_reason_and_names_no_source() {
     assert_eq!(listed(1), ("10.0.0.5".to_owned(), Some("our seeder")));
     assert_eq!((&findings["active_count"], &findings["suppressed_count"]), (&json!(2), &json!(1)));
     assert_eq!(findings["sources"][1]["alerts"], json!([]));
+}
+
+#[test]
+fn what_is_allowed_is_listed_as_it_was_named_with_what_it_kept_back() {
+    let networks = ["10.0.9.0/28".parse().unwrap()].into();
+    let allowance = Allowance {
+        source: Some(Whom { name: "scanners".into(), networks }),
+        destination: None,
+        ports: vec![443],
+        kind: Some(AlertKind::Scan),
+        reason: "ours".into(),
+    };
+    let mut snapshot = snapshot();
+    assert_eq!(data(&findings_event(&snapshot), "findings")["allowed"], json!([]));
+    snapshot.allowances = vec![AllowanceUse { allowance: allowance.into(), contacts: 7 }];
+    let expected = json!([{
+        "reason": "ours", "source": "scanners", "destination": null, "ports": [443], "kind": "scan", "contacts": 7,
+    }]);
+    assert_eq!(data(&findings_event(&snapshot), "findings")["allowed"], expected);
 }
 
 #[test]

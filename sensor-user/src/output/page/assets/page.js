@@ -12,7 +12,7 @@ const RETRY = 3000;
 const EARLIER = 12;
 
 const place = Object.fromEntries(
-  ["version", "connection", "verdict", "troubles", "interfaces", "active", "earlier", "sources", "filter"]
+  ["version", "connection", "verdict", "troubles", "interfaces", "active", "earlier", "allowed", "sources", "filter"]
     .map((name) => [name, document.getElementById(name)]));
 
 let heard = 0;
@@ -78,6 +78,7 @@ function interfaceCard(port) {
 function showFindings() {
   showVerdict();
   showAlerts();
+  showAllowed();
   showSources();
 }
 
@@ -131,6 +132,23 @@ function alertCard(alert) {
     began ? node("p", {}, began.summary) : node("p", { class: "faint" }, "Its evidence is in the alert log: too many alerts came since."),
     suppressed ? undefined : node("p", { class: "next" }, node("b", {}, "Next: "), next(alert)),
     began ? node("details", { "data-key": `why ${key}` }, node("summary", {}, "Why: the evidence when it began"), evidence(began.evidence)) : undefined);
+}
+
+/** What the detectors are not told: an entry that is too wide blinds them without a word. */
+function showAllowed() {
+  const { allowed } = findings;
+  replace(place.allowed, allowed.length === 0 ? undefined : node("details", { "data-key": "allowed" },
+    node("summary", {}, `Allowed: kept from the detectors (${count(allowed.length)})`),
+    table(["reason", "entry", "contacts"], allowed, (entry) => [
+      node("td", {}, entry.reason), node("td", {}, entryOf(entry)), node("td", { class: "number" }, count(entry.contacts)),
+    ])));
+}
+
+/** An entry of `allow` in words. */
+function entryOf({ source, destination, ports, kind: of }) {
+  const to = destination || ports.length > 0 ? ` to ${destination ?? "any"}` : "";
+  const on = ports.length > 0 ? `, ${ports.length === 1 ? "port" : "ports"} ${ports.join(", ")}` : "";
+  return `${source ?? "any"}${to}${on}${of ? `, ${of} only` : ""}`;
 }
 
 const code = (text) => node("code", {}, text);
