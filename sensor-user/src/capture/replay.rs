@@ -219,7 +219,7 @@ impl Replay {
     /// Ends the drain that is being filled at `end` and begins the next one there.
     fn cut<E>(&mut self, end: Timestamp, feed: &mut impl FnMut(&Drain) -> Result<(), E>) -> Result<(), E> {
         let planned = std::mem::replace(&mut self.drain.end, end);
-        self.drain.flows = self.flows.take();
+        self.flows.take_into(&mut self.drain.flows);
         feed(&self.drain)?;
         self.drain.frames[0] = FrameCounts::default();
         self.drain.start = end;

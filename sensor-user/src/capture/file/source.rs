@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind, Read};
 const FIRST: usize = 8 * 1024;
 /// Size up to which it grows with what there is to read. Large enough for system calls not to matter, small enough to
 /// stay in the second-level cache together with the flows that are counted. Only a larger block makes it grow beyond.
-const FULL: usize = 256 * 1024;
+pub(super) const FULL: usize = 256 * 1024;
 
 /// Bytes of a stream in the order of the stream, any number of them at once.
 pub(super) struct Source {

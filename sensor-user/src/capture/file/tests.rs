@@ -242,6 +242,46 @@ fn blocks_larger_than_the_buffer_are_passed() {
     assert_eq!(read(&file.bytes).0, [ethernet(1000, b"frame")]);
 }
 
+#[test]
+fn records_across_the_end_of_the_buffer_are_whole() {
+    for order in Order::BOTH {
+        let frames: Vec<Vec<u8>> = (0..20_000_usize).map(|n| n.to_be_bytes().repeat(1 + n % 23)).collect();
+        let mut pcap = PcapBuilder::new(order, true, 1);
+        let mut pcapng = PcapNgBuilder::new(order);
+        pcapng.interface(1, 0, &[(IF_TSRESOL, &[9])]);
+        let mut expected = Vec::new();
+        for (time, frame) in (0..).zip(&frames) {
+            pcap.frame(time, frame);
+            pcapng.enhanced(0, time, frame, &[]);
+            expected.push(ethernet(time, frame));
+        }
+        for file in [pcap.bytes, pcapng.bytes] {
+            assert!(file.len() > 4 * source::FULL, "the buffer must come to its end a few times");
+            let (seen, error) = read(&file);
+            assert!(error.is_none(), "{order:?}: {error:?}");
+            assert!(seen == expected, "{order:?}: {} of {} frames", seen.len(), expected.len());
+        }
+    }
+}
+
+#[test]
+fn the_format_of_patched_libpcap_has_longer_record_headers() {
+    let mut file = PcapBuilder::new(Order::Little, false, 1);
+    file.bytes[..4].copy_from_slice(&0xa1b2_cd34_u32.to_le_bytes());
+    for bytes in [b"first", b"other"] {
+        // Seconds, microseconds, bytes kept and bytes on the wire; then interface, protocol and packet type.
+        file.bytes.extend([5_u32, 6, 5, 9, 2, 8].map(u32::to_le_bytes).concat());
+        file.bytes.extend(bytes);
+    }
+    let (seen, error) = read(&file.bytes);
+    assert!(error.is_none(), "{error:?}");
+    let frame = |bytes| Seen { wire_len: 9, ..ethernet(5_000_006_000, bytes) };
+    assert_eq!(seen, [frame(b"first"), frame(b"other")]);
+    let (seen, error) = read(&file.bytes[..file.bytes.len() - 9]);
+    assert_eq!(seen.len(), 1);
+    assert!(matches!(error, Some(FileError::Truncated { frame: 2, .. })), "{error:?}");
+}
+
 type Damage = fn(&mut PcapNgBuilder);
 
 #[test]

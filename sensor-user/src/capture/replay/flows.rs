@@ -1,7 +1,11 @@
 //! The flows of the drain that is being filled, kept in the form in which the parser finds them.
 //!
 //! A frame costs one hash of a few words and one entry of 40 bytes (IPv4); flows as the pipeline sees them are made
-//! once for each drain. They come out in the order in which they came in, so that a replay repeats exactly.
+//! once for each drain. They come out in the order in which they came in, IPv4 before IPv6, so that a replay repeats
+//! exactly.
+
+#[cfg(test)]
+mod tests;
 
 use std::hash::BuildHasher;
 
@@ -33,12 +37,11 @@ impl Flows {
         self.v4.entries.len() + self.v6.entries.len()
     }
 
-    /// Takes the flows out, leaving none. The memory is kept.
-    pub fn take(&mut self) -> Vec<Flow> {
-        let mut flows = Vec::with_capacity(self.len());
-        self.v4.drain(&mut flows);
-        self.v6.drain(&mut flows);
-        flows
+    /// Takes the flows out, in place of what was in `flows`. Both keep their memory.
+    pub fn take_into(&mut self, flows: &mut Vec<Flow>) {
+        flows.clear();
+        self.v4.move_to(flows);
+        self.v6.move_to(flows);
     }
 }
 
@@ -106,9 +109,9 @@ impl<A: AddressWords> Family<A> {
         entries.push(entry);
     }
 
-    fn drain(&mut self, into: &mut Vec<Flow>) {
+    fn move_to(&mut self, flows: &mut Vec<Flow>) {
         self.index.clear();
-        into.extend(self.entries.drain(..).map(|entry| entry.flow()));
+        flows.extend(self.entries.drain(..).map(|entry| entry.flow()));
     }
 }
 
