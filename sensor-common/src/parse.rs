@@ -60,17 +60,6 @@ pub fn parse<F: Frame>(frame: &F, link: Link, decapsulate: Decapsulate) -> Resul
 /// [`parse`] with all that was found, in a form without variants; the kernel program's way.
 #[inline(always)]
 pub fn find<F: Frame>(frame: &F, link: Link, decapsulate: Decapsulate) -> Found {
-    find_then(frame, link, decapsulate, |_| ())
-}
-
-/// [`find`], which hands what is in no plain frame to `then`: fragments, for instance.
-#[inline(always)]
-pub fn find_then<F: Frame>(
-    frame: &F,
-    link: Link,
-    decapsulate: Decapsulate,
-    then: impl FnOnce(&mut Found),
-) -> Found {
     let plain = if link == Link::Ethernet { plain(frame, || decapsulate) } else { Plain::Unknown };
     let plain = match plain {
         Plain::V4(segment) => Some(Found::segment_v4(segment)),
@@ -78,11 +67,7 @@ pub fn find_then<F: Frame>(
         Plain::Foreign => Some(Found::nothing(Ignored::NotIp)),
         Plain::Unknown => None,
     };
-    plain.unwrap_or_else(|| {
-        let mut found = explain(frame, link, decapsulate, ());
-        then(&mut found);
-        found
-    })
+    plain.unwrap_or_else(|| explain(frame, link, decapsulate, ()))
 }
 
 /// The same without the short cut for plain frames, telling `trace` each header on the way.
