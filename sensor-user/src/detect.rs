@@ -30,7 +30,7 @@ use foldhash::fast::RandomState;
 use serde_json::json;
 
 use self::{
-    allow::{Allow, Allowance, AllowanceUse, Kinds},
+    allow::{Allow, Allowance, AllowanceUse, Allowed, Ends},
     fanout::Fanout,
     grouping::Grouping,
     literal::Literal,
@@ -44,8 +44,7 @@ use crate::{
     alert::{AlertKind, AlertState, Finding},
     clock::Timestamp,
     interval::Interval,
-    networks::Direction,
-    observation::{Contact, Observation},
+    observation::{Contact, Observation, Opening},
 };
 
 /// A rule that names sources.
@@ -92,8 +91,8 @@ pub struct Usage {
     pub bytes: usize,
     /// Sources forgotten because they were idle, ever.
     pub evicted_idle: u64,
-    /// Sources forgotten because the table was full, ever. Anything but 0 means that the capacity is
-    /// too small or that source addresses are forged.
+    /// Sources forgotten because the table was full, ever, and allowed connections that for the same reason could not
+    /// be set apart. Anything but 0 means that the capacity is too small or that source addresses are forged.
     pub evicted_full: u64,
 }
 
@@ -179,16 +178,17 @@ impl Detectors {
             return;
         }
         grouping.each(observations, |observation| {
-            let (allowed, reason) = allow.take(observation);
-            if let Some(reason) = reason {
-                tell_allowed(trace, observation, allowed, &reason);
+            let allowed = allow.take(observation);
+            if let Some(allowed) = &allowed {
+                tell_allowed(trace, observation, allowed);
             }
-            if allowed.contains(AlertKind::Scan) {
+            let is_allowed = |kind| allowed.as_ref().is_some_and(|allowed| allowed.is_for(kind));
+            if is_allowed(AlertKind::Scan) {
                 scan.overhear(observation);
             } else {
                 scan.observe(observation);
             }
-            if allowed.contains(AlertKind::Torrent) {
+            if is_allowed(AlertKind::Torrent) {
                 torrent.overhear(observation);
             } else {
                 torrent.observe(observation);
@@ -257,7 +257,16 @@ impl Detectors {
     pub fn usage(&self) -> Vec<(AlertKind, Usage)> {
         let each: [&dyn Detector; 3] = [&self.scan, &self.torrent, &self.fanout];
         let literal = self.literal.iter().map(|literal| literal as &dyn Detector);
-        each.into_iter().chain(literal).map(|detector| (detector.kind(), detector.usage())).collect()
+        let usage = |detector: &dyn Detector| {
+            let (kind, mut usage) = (detector.kind(), detector.usage());
+            if kind == AlertKind::Fanout {
+                // What is set apart for its sake.
+                usage.bytes += self.allow.bytes();
+                usage.evicted_full += self.allow.mixed();
+            }
+            (kind, usage)
+        };
+        each.into_iter().chain(literal).map(usage).collect()
     }
 
     /// Records from now on every step about `source`, of one detector or of all; see [`Self::take_steps`].
@@ -313,21 +322,20 @@ impl Detectors {
     }
 }
 
-/// A contact that is kept from a detector, as a step of that detector.
-fn tell_allowed(trace: &mut Trace, observation: &Observation, allowed: Kinds, reason: &str) {
-    let Observation::Contact(Contact { time, trifecta, direction, .. }) = *observation else { return };
-    let inbound = direction == Direction::Inbound;
-    let source = if inbound { trifecta.responder } else { trifecta.initiator };
+/// A contact that is kept from detectors, as a step of each that would have learned of it.
+fn tell_allowed(trace: &mut Trace, observation: &Observation, allowed: &Allowed) {
+    let Observation::Contact(Contact { time, trifecta, opening, .. }) = *observation else { return };
+    let Ends { source, destination, port } = allowed.ends;
     if !trace.wants(source) {
         return;
     }
-    let peer = Some((
-        if inbound { trifecta.initiator } else { trifecta.responder },
-        trifecta.port,
-        trifecta.protocol,
-    ));
-    for kind in [AlertKind::Scan, AlertKind::Torrent].into_iter().filter(|kind| allowed.contains(*kind)) {
-        let what = format!("allowed ({reason}): no evidence");
-        trace.record(Step { time, kind, peer, what, weight: 0.0, sum: 0.0 });
+    for kind in [AlertKind::Scan, AlertKind::Torrent, AlertKind::Fanout] {
+        // A burst is one of new connections.
+        let counts = kind != AlertKind::Fanout || opening == Opening::New;
+        if let Some(reason) = allowed.reason(kind).filter(|_| counts) {
+            let what = format!("allowed ({reason}): no evidence");
+            let peer = Some((destination, port, trifecta.protocol));
+            trace.record(Step { time, kind, peer, what, weight: 0.0, sum: 0.0 });
+        }
     }
 }

@@ -8,8 +8,39 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalNetworks {
     networks: Vec<IpNet>,
+    local: AddressSet,
+}
+
+/// The addresses of any number of networks, found by a search whose length grows with its logarithm only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddressSet {
     v4: Ranges<u32>,
     v6: Ranges<u128>,
+}
+
+impl AddressSet {
+    /// The addresses of `networks`, which may overlap.
+    #[must_use]
+    pub fn new(networks: &[IpNet]) -> Self {
+        let (mut v4, mut v6) = (Ranges(Vec::new()), Ranges(Vec::new()));
+        // Aggregated networks are disjoint, and sorted within their family.
+        for network in IpNet::aggregate(&networks.to_vec()) {
+            match network {
+                IpNet::V4(network) => v4.0.push((network.network().to_bits(), network.broadcast().to_bits())),
+                IpNet::V6(network) => v6.0.push((network.network().to_bits(), network.broadcast().to_bits())),
+            }
+        }
+        Self { v4, v6 }
+    }
+
+    /// Whether `address` is in one of the networks.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(address) => self.v4.contains(address.to_bits()),
+            IpAddr::V6(address) => self.v6.contains(address.to_bits()),
+        }
+    }
 }
 
 /// Addresses from the first to the last of each pair; the pairs do not overlap and are in order. What is asked for
@@ -45,15 +76,8 @@ impl LocalNetworks {
     /// From a list; overlapping networks are merged.
     #[must_use]
     pub fn new(networks: &[IpNet]) -> Self {
-        let (mut v4, mut v6) = (Ranges(Vec::new()), Ranges(Vec::new()));
-        // Aggregated networks are disjoint, and sorted within their family.
-        for network in IpNet::aggregate(&[networks, &NEVER_ROUTED].concat()) {
-            match network {
-                IpNet::V4(network) => v4.0.push((network.network().to_bits(), network.broadcast().to_bits())),
-                IpNet::V6(network) => v6.0.push((network.network().to_bits(), network.broadcast().to_bits())),
-            }
-        }
-        Self { networks: IpNet::aggregate(&networks.to_vec()), v4, v6 }
+        let local = AddressSet::new(&[networks, &NEVER_ROUTED].concat());
+        Self { networks: IpNet::aggregate(&networks.to_vec()), local }
     }
 
     /// The networks, merged and in order.
@@ -64,10 +88,7 @@ impl LocalNetworks {
     /// Whether `address` is local: in one of the networks, or one that no router forwards.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
-        match address {
-            IpAddr::V4(address) => self.v4.contains(address.to_bits()),
-            IpAddr::V6(address) => self.v6.contains(address.to_bits()),
-        }
+        self.local.contains(address)
     }
 
     /// The direction of a conversation that `initiator` opened to `responder`.

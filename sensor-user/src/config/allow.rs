@@ -4,6 +4,7 @@
 mod tests;
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, HashSet},
     net::IpAddr,
     ops::RangeInclusive,
@@ -26,6 +27,10 @@ use crate::{
 
 /// Entries of `allow`: each is asked about every contact.
 const MOST_ALLOWANCES: usize = 200;
+/// Networks of one group ...
+const MOST_NETWORKS: usize = 1_000;
+/// ... and of all groups.
+const MOST_GROUPED: usize = 10_000;
 /// A literal rule on fewer trifectas names everybody.
 const TRIFECTAS: RangeInclusive<u64> = 2..=1_000_000;
 /// Below, a variance is one of few conversations.
@@ -39,17 +44,26 @@ pub(super) fn groups(settings: BTreeMap<String, Vec<String>>) -> Result<Groups, 
     const KEY: &str = "groups";
     let group = |(name, networks): (String, Vec<String>)| {
         let letters = |letter: char| letter.is_ascii_alphanumeric() || letter == '-' || letter == '_';
-        if name.is_empty() || !name.chars().all(letters) || name.parse::<IpAddr>().is_ok() {
+        if name.is_empty() || !name.chars().all(letters) {
             let problem = "cannot be the name of a group: use letters, digits, - and _";
             return Err(invalid(KEY, format!("{name:?}"), problem));
         }
         if networks.is_empty() {
             return Err(invalid(KEY, name, "names no network: name at least one, or leave the group out"));
         }
+        if networks.len() > MOST_NETWORKS {
+            let problem = format!("names {} networks: {MOST_NETWORKS} at most, so join them", networks.len());
+            return Err(invalid(KEY, name, problem));
+        }
         let networks = networks.iter().map(|text| one_network(KEY, text)).collect::<Result<Vec<_>, _>>()?;
         check_distinct(KEY, &networks)?;
         Ok((name, networks))
     };
+    let all: usize = settings.values().map(Vec::len).sum();
+    if all > MOST_GROUPED {
+        let problem = format!("networks are too many: name {MOST_GROUPED} at most in all groups together");
+        return Err(invalid(KEY, all, problem));
+    }
     settings.into_iter().map(group).collect()
 }
 
@@ -59,10 +73,14 @@ pub(super) fn group_settings(groups: &Groups) -> BTreeMap<String, Vec<String>> {
     groups.iter().map(|(name, networks)| (name.clone(), text(networks))).collect()
 }
 
-/// Whom `text` names: an address, a network, or a group.
-pub(super) fn whom(key: &'static str, text: &str, groups: &Groups) -> Result<Whom, ConfigError> {
+/// The networks that `text` names: an address, a network, or a group.
+pub(super) fn named<'a>(
+    key: &'static str,
+    text: &str,
+    groups: &'a Groups,
+) -> Result<Cow<'a, [IpNet]>, ConfigError> {
     if let Some(networks) = groups.get(text) {
-        return Ok(Whom { name: text.into(), networks: networks.as_slice().into() });
+        return Ok(Cow::Borrowed(networks));
     }
     if !text.contains(['.', ':', '/']) {
         let known: Vec<&str> = groups.keys().map(String::as_str).collect();
@@ -74,8 +92,15 @@ pub(super) fn whom(key: &'static str, text: &str, groups: &Groups) -> Result<Who
         };
         return Err(invalid(key, format!("{text:?}"), problem));
     }
-    let network = one_network(key, text)?;
-    Ok(Whom { name: network.to_string().into(), networks: [network].into() })
+    Ok(Cow::Owned(vec![one_network(key, text)?]))
+}
+
+/// Whom `text` names. An address and a network are called as they are commonly written.
+fn whom(key: &'static str, text: &str, groups: &Groups) -> Result<Whom, ConfigError> {
+    Ok(match named(key, text, groups)? {
+        Cow::Borrowed(networks) => Whom::new(text, networks),
+        Cow::Owned(networks) => Whom::new(&networks[0].to_string(), &networks),
+    })
 }
 
 /// A network, or an address by itself.

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 
 use super::{
     ConfigError, Endpoint, Notify, NotifySettings, SuppressSettings,
-    allow::{Groups, kind_of, whom},
+    allow::{Groups, kind_of, named},
     validate::{check_distinct, invalid},
 };
 use crate::{clock::Timestamp, suppress::Suppression};
@@ -64,14 +64,15 @@ pub(super) fn suppressions(
     entries: Vec<SuppressSettings>,
     groups: &Groups,
 ) -> Result<Vec<Suppression>, ConfigError> {
-    if entries.len() > MOST_SUPPRESSIONS {
-        let problem =
-            format!("entries are too many: write {MOST_SUPPRESSIONS} at most, with networks as sources");
-        return Err(invalid("suppress", entries.len(), problem));
-    }
     let mut suppressions = Vec::new();
     for entry in entries {
         suppressions.extend(suppression(entry, groups)?);
+        if suppressions.len() > MOST_SUPPRESSIONS {
+            let problem = format!(
+                "is one too many: entries may come to {MOST_SUPPRESSIONS}, where a group counts as many as its networks"
+            );
+            return Err(invalid("suppress", suppressions[MOST_SUPPRESSIONS].source, problem));
+        }
     }
     let mut known = HashSet::new();
     match suppressions.iter().find(|one| !known.insert((one.source, one.kind))) {
@@ -89,7 +90,7 @@ fn suppression(entry: SuppressSettings, groups: &Groups) -> Result<Vec<Suppressi
         let problem = "says nothing: write why, for whoever wonders later";
         return Err(invalid("suppress.reason", format!("{reason:?}"), problem));
     }
-    let sources = whom("suppress.source", &source, groups)?.networks;
+    let sources = named("suppress.source", &source, groups)?;
     let kind = kind.map(|name| kind_of("suppress.kind", &name)).transpose()?;
     let until = until
         .parse::<jiff::Timestamp>()

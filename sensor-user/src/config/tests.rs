@@ -91,11 +91,8 @@ suppress: [{source: 198.51.100.7, kind: scan, until: '2027-01-15T08:00:00Z', rea
         literal: vec![Rule::Count(300), Rule::Variance { side: Side::Under, bound: 0.5, trifectas: 20 }],
         groups: BTreeMap::from([("scanners".to_owned(), scanners.to_vec())]),
         allow: vec![Allowance {
-            source: Some(Whom { name: "scanners".into(), networks: scanners.into() }),
-            destination: Some(Whom {
-                name: "192.0.2.0/24".into(),
-                networks: [network("192.0.2.0/24")].into(),
-            }),
+            source: Some(Whom::new("scanners", &scanners)),
+            destination: Some(Whom::new("192.0.2.0/24", &[network("192.0.2.0/24")])),
             ports: vec![22, 23],
             kind: Some(AlertKind::Scan),
             reason: "audits".into(),
@@ -136,6 +133,11 @@ fn a_refusal_names_key_value_and_remedy() {
         ),
         ("first_seen_memory: 1s", "first_seen_memory: 1s is out of range: choose between 10s and 168h"),
         ("window: 1", "window: 1 is out of range: choose between 2 and 10000"),
+        (
+            "page_names: [...]",
+            "page_names: \"...\" is no name of a host: write one without scheme and port, such as sensor.example.org",
+        ),
+        ("page_names: [sensor.lan, Sensor.LAN.]", "page_names: sensor.lan is given twice: remove one"),
         (
             "page_names: ['http://sensor/']",
             "page_names: \"http://sensor/\" is no name of a host: write one without scheme and port, such as sensor.example.org",
@@ -335,7 +337,7 @@ fn any_config() -> impl Strategy<Value = Config> {
                     .to_vec(),
                 groups: BTreeMap::from([("here".to_owned(), networks.clone())]),
                 allow: vec![Allowance {
-                    source: promiscuous.then(|| Whom { name: "here".into(), networks: networks.into() }),
+                    source: promiscuous.then(|| Whom::new("here", &networks)),
                     destination: None,
                     ports: vec![443],
                     kind: AlertKind::ALL.get(action).copied(),

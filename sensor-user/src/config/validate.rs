@@ -316,19 +316,23 @@ fn tunnel_names(decapsulate: Decapsulate) -> Vec<String> {
     opened.map(|(name, _)| name.to_owned()).collect()
 }
 
-/// Names of hosts, without ports.
+/// Names of hosts, without ports, as they are compared.
 fn names(list: Vec<String>) -> Result<Vec<String>, ConfigError> {
     const KEY: &str = "page_names";
-    let is_name = |name: &str| {
-        !name.is_empty()
-            && name.chars().all(|letter| letter.is_ascii_alphanumeric() || "-._".contains(letter))
-    };
-    if let Some(wrong) = list.iter().find(|name| !is_name(name)) {
+    let is_letter = |letter: char| letter.is_ascii_alphanumeric() || letter == '-' || letter == '_';
+    let is_label = |label: &str| !label.is_empty() && label.chars().all(is_letter);
+    let name = |given: String| {
+        // A browser may send the dot that ends a full name.
+        let name = given.strip_suffix('.').unwrap_or(&given).to_ascii_lowercase();
+        if name.split('.').all(is_label) {
+            return Ok(name);
+        }
         let problem = "is no name of a host: write one without scheme and port, such as sensor.example.org";
-        return Err(invalid(KEY, format!("{wrong:?}"), problem));
-    }
-    check_distinct(KEY, &list)?;
-    Ok(list)
+        Err(invalid(KEY, format!("{given:?}"), problem))
+    };
+    let names = list.into_iter().map(name).collect::<Result<Vec<_>, _>>()?;
+    check_distinct(KEY, &names)?;
+    Ok(names)
 }
 
 /// An address and a port; `:PORT` means all addresses, as exporters have it.

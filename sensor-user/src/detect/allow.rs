@@ -5,15 +5,20 @@
 //! counted, because an entry that is too wide blinds the sensor without a word. An alert that is right and known, and
 //! should only not be posted for a while, is for [`suppress`](crate::suppress).
 
-use std::{collections::HashMap, net::IpAddr, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    net::IpAddr,
+    sync::Arc,
+};
 
 use foldhash::fast::RandomState;
 use ipnet::IpNet;
 
 use crate::{
     alert::AlertKind,
-    networks::Direction,
-    observation::{Observation, Opening},
+    flow::Protocol,
+    networks::{AddressSet, Direction},
+    observation::{Contact, Observation, Opening, Outcome},
 };
 
 /// Addresses as they were named: one, a network, or a group of networks.
@@ -22,12 +27,18 @@ pub struct Whom {
     /// The name in the configuration.
     pub name: Arc<str>,
     /// What it means.
-    pub networks: Arc<[IpNet]>,
+    addresses: Arc<AddressSet>,
 }
 
 impl Whom {
+    /// The addresses of `networks`, under this name.
+    #[must_use]
+    pub fn new(name: &str, networks: &[IpNet]) -> Self {
+        Self { name: name.into(), addresses: Arc::new(AddressSet::new(networks)) }
+    }
+
     fn contains(&self, address: IpAddr) -> bool {
-        self.networks.iter().any(|network| network.contains(&address))
+        self.addresses.contains(address)
     }
 }
 
@@ -60,33 +71,44 @@ impl Allowance {
     }
 }
 
-/// The kinds of alerts that something is no evidence for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Kinds(u8);
+/// An observation that is no evidence, for some kinds or for all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Allowed {
+    /// Who talks with whom.
+    pub ends: Ends,
+    /// The reason of the first entry that says so, by kind.
+    reasons: [Option<Arc<str>>; AlertKind::ALL.len()],
+}
 
-impl Kinds {
-    /// Whether `kind` is among them.
+impl Allowed {
+    /// Whether it is no evidence for `kind`.
     #[must_use]
-    pub const fn contains(self, kind: AlertKind) -> bool {
-        self.0 & (1 << kind as u8) != 0
+    pub const fn is_for(&self, kind: AlertKind) -> bool {
+        self.reasons[kind as usize].is_some()
     }
 
-    /// Whether there are any.
+    /// Why it is no evidence for `kind`, if it is none.
     #[must_use]
-    pub const fn any(self) -> bool {
-        self.0 != 0
+    pub fn reason(&self, kind: AlertKind) -> Option<&str> {
+        self.reasons[kind as usize].as_deref()
     }
 
-    fn add(&mut self, kind: Option<AlertKind>) {
-        self.0 |= kind.map_or(u8::MAX, |kind| 1 << kind as u8);
+    fn add(&mut self, allowance: &Allowance) {
+        for kind in AlertKind::ALL.into_iter().filter(|kind| allowance.kind.is_none_or(|of| of == *kind)) {
+            self.reasons[kind as usize].get_or_insert_with(|| Arc::clone(&allowance.reason));
+        }
     }
 }
 
 /// Who talks with whom, seen from the local end.
-struct Ends {
-    source: IpAddr,
-    destination: IpAddr,
-    port: u16,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    /// The local end.
+    pub source: IpAddr,
+    /// The other end.
+    pub destination: IpAddr,
+    /// The port of the other end.
+    pub port: u16,
 }
 
 impl Ends {
@@ -126,22 +148,58 @@ pub struct AllowanceUse {
     pub contacts: u64,
 }
 
+/// What of one source's interval is no evidence for a fan-out: the part of its row that entries by destination or port
+/// cover.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Apart {
+    /// New connections.
+    pub connections: u64,
+    /// Of these, over TCP.
+    pub tcp: u64,
+    /// Of these, over UDP.
+    pub udp: u64,
+    /// Of these, answered.
+    pub answered: u64,
+    /// New peers.
+    pub peers: u64,
+    /// Distinct ports.
+    pub ports: HashSet<u16, RandomState>,
+}
+
+impl Apart {
+    fn count(&mut self, contact: &Contact) {
+        self.connections += 1;
+        match contact.trifecta.protocol {
+            Protocol::TCP => self.tcp += 1,
+            Protocol::UDP => self.udp += 1,
+            _ => {}
+        }
+        self.peers += u64::from(contact.new_peer);
+        self.ports.insert(contact.trifecta.port);
+    }
+}
+
 /// All entries, and what they did.
 #[derive(Debug, Default)]
 pub struct Allow {
     entries: Vec<AllowanceUse>,
-    /// New connections of the interval under way that are no evidence for a fan-out, by source.
-    unseen: HashMap<IpAddr, u64, RandomState>,
+    /// What of the interval under way is no evidence for a fan-out, by source.
+    apart: HashMap<IpAddr, Apart, RandomState>,
     capacity: usize,
+    /// Connections that should have been set apart when there was no room.
+    mixed: u64,
 }
 
 impl Allow {
+    /// What every source takes in bytes at most, its ports aside: in a table of which at least 7 in 16 places are taken.
+    pub const BYTES_PER_SOURCE: usize = (size_of::<(IpAddr, Apart)>() + 1) * 16 / 7;
+
     /// The entries of the configuration; contacts are kept apart for at most `capacity` sources an interval.
     #[must_use]
     pub fn new(entries: &[Allowance], capacity: usize) -> Self {
         let entries =
             entries.iter().map(|one| AllowanceUse { allowance: Arc::new(one.clone()), contacts: 0 });
-        Self { entries: entries.collect(), unseen: HashMap::default(), capacity }
+        Self { entries: entries.collect(), apart: HashMap::default(), capacity, mixed: 0 }
     }
 
     /// Replaces the entries; one that stays, which its reason tells, counts on. What the detectors were told is not
@@ -161,26 +219,25 @@ impl Allow {
         self.entries.is_empty()
     }
 
-    /// For which kinds an observation is no evidence, and the reason of the first entry that says so. A contact counts
-    /// for every entry that covers it.
-    pub fn take(&mut self, observation: &Observation) -> (Kinds, Option<Arc<str>>) {
-        let (mut kinds, mut reason) = (Kinds::default(), None);
-        let Some(ends) = Ends::of(observation) else { return (kinds, reason) };
-        let contact = matches!(observation, Observation::Contact(_));
-        let mut elsewhere = false;
+    /// Whether and for which kinds an observation is no evidence. A contact counts for every entry that covers it.
+    pub fn take(&mut self, observation: &Observation) -> Option<Allowed> {
+        let ends = Ends::of(observation)?;
+        let is_contact = matches!(observation, Observation::Contact(_));
+        let mut allowed = Allowed { ends, reasons: Default::default() };
+        let (mut any, mut elsewhere) = (false, false);
         for AllowanceUse { allowance, contacts } in &mut self.entries {
             if !allowance.covers(&ends) {
                 continue;
             }
-            *contacts += u64::from(contact);
-            kinds.add(allowance.kind);
+            *contacts += u64::from(is_contact);
+            allowed.add(allowance);
+            any = true;
             elsewhere |= !allowance.is_of_sources();
-            reason = reason.or_else(|| Some(Arc::clone(&allowance.reason)));
         }
-        if elsewhere && kinds.contains(AlertKind::Fanout) && is_new(observation) {
-            self.set_apart(ends.source);
+        if elsewhere && allowed.is_for(AlertKind::Fanout) {
+            self.set_apart(ends.source, observation);
         }
-        (kinds, reason)
+        any.then_some(allowed)
     }
 
     /// Whether `source` as a whole is allowed for `kind`.
@@ -193,15 +250,28 @@ impl Allow {
         })
     }
 
-    /// New connections of `source` in the interval under way that are no evidence for a fan-out.
+    /// What `source` did in the interval under way that is no evidence for a fan-out, if it did any of it.
     #[must_use]
-    pub fn unseen(&self, source: IpAddr) -> u64 {
-        self.unseen.get(&source).copied().unwrap_or(0)
+    pub fn apart(&self, source: IpAddr) -> Option<&Apart> {
+        self.apart.get(&source)
+    }
+
+    /// Connections that stayed evidence for a fan-out, for want of room to set them apart, ever.
+    #[must_use]
+    pub const fn mixed(&self) -> u64 {
+        self.mixed
+    }
+
+    /// Bytes of what is set apart.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let ports: usize = self.apart.values().map(|apart| apart.ports.capacity() * size_of::<u16>()).sum();
+        self.apart.len() * size_of::<(IpAddr, Apart)>() + ports
     }
 
     /// Begins the next interval.
     pub fn close_interval(&mut self) {
-        self.unseen.clear();
+        self.apart.clear();
     }
 
     /// The entries with what they kept from the detectors.
@@ -210,15 +280,23 @@ impl Allow {
         &self.entries
     }
 
-    fn set_apart(&mut self, source: IpAddr) {
-        if self.unseen.len() < self.capacity || self.unseen.contains_key(&source) {
-            *self.unseen.entry(source).or_default() += 1;
+    fn set_apart(&mut self, source: IpAddr, observation: &Observation) {
+        match observation {
+            Observation::Contact(contact) if contact.opening == Opening::New => {
+                if self.apart.len() < self.capacity || self.apart.contains_key(&source) {
+                    self.apart.entry(source).or_default().count(contact);
+                } else {
+                    self.mixed += 1;
+                }
+            }
+            Observation::Response(response) if response.outcome == Outcome::Answered => {
+                if let Some(apart) = self.apart.get_mut(&source) {
+                    apart.answered = (apart.answered + 1).min(apart.connections);
+                }
+            }
+            _ => {}
         }
     }
-}
-
-fn is_new(observation: &Observation) -> bool {
-    matches!(observation, Observation::Contact(contact) if contact.opening == Opening::New)
 }
 
 #[cfg(test)]

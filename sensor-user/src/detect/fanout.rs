@@ -3,7 +3,7 @@
 //!
 //! This is the variance rule made honest. The count is of connections that the source opened, per
 //! interval; the baseline is the mean and variance that the *previous* interval closed with, so that a
-//! burst never raises its own threshold; and the deviation is never taken for less than that of a Poisson
+//! burst never raises its own threshold, and is of what is not allowed; and the deviation is never taken for less than that of a Poisson
 //! process with the same mean, so that a quiet source is not judged by a variance of nothing.
 //!
 //! ```text
@@ -16,7 +16,10 @@
 //! baseline of silence, because it would have been seen. Sources that are named as scanner or torrent host
 //! are left to those alerts.
 
+mod rest;
+
 use std::{
+    borrow::Cow,
     collections::{HashMap, HashSet},
     net::IpAddr,
     time::Duration,
@@ -25,6 +28,7 @@ use std::{
 use foldhash::fast::RandomState;
 use serde_json::json;
 
+use self::rest::{Rest, rest};
 use super::{
     Detector, Facts, Firing, Usage,
     cusum::score,
@@ -82,14 +86,19 @@ struct Burst {
 pub struct Fanout {
     sensitivity: Sensitivity,
     baselines: HashMap<IpAddr, Baseline, RandomState>,
+    /// Of sources a part of whose connections is allowed: the baseline of the others.
+    rests: HashMap<IpAddr, Rest, RandomState>,
     bursts: HashMap<IpAddr, Burst, RandomState>,
     intervals: u32,
     trace: Trace,
 }
 
 impl Fanout {
-    /// What every source takes in bytes: in a table of which at least 7 in 16 places are taken.
-    pub const BYTES_PER_SOURCE: usize = (size_of::<(IpAddr, Baseline)>() + 1) * 16 / 7;
+    /// What every source takes in bytes at most: in tables of which at least 7 in 16 places are taken.
+    pub const BYTES_PER_SOURCE: usize =
+        (size_of::<(IpAddr, Baseline)>() + size_of::<(IpAddr, Rest)>() + size_of::<(IpAddr, Burst)>() + 3)
+            * 16
+            / 7;
 
     /// A detector that has seen nothing.
     #[must_use]
@@ -97,6 +106,7 @@ impl Fanout {
         Self {
             sensitivity: settings.sensitivity,
             baselines: HashMap::default(),
+            rests: HashMap::default(),
             bursts: HashMap::default(),
             intervals: 0,
             trace: Trace::default(),
@@ -113,23 +123,42 @@ impl Fanout {
         if self.intervals < COLD_INTERVALS {
             return Baseline { mean: None, variance: None };
         }
+        if let Some(rest) = self.rests.get(&source) {
+            return rest.baseline();
+        }
         let silence = Baseline { mean: Some(0.0), variance: Some(0.0) };
         self.baselines.get(&source).copied().unwrap_or(silence)
     }
 
-    /// `new` are the new connections that are evidence.
+    /// Learns the new connections that are evidence, where they are not all of them or were not before: mean and
+    /// variance of the statistics are those of all.
+    fn learn(&mut self, source: IpAddr, new: u64, is_part: bool) {
+        if is_part && !self.rests.contains_key(&source) {
+            let rest = match self.baselines.get(&source) {
+                Some(baseline) => Rest::after(baseline, self.intervals),
+                None => Rest::of_silence(self.intervals),
+            };
+            self.rests.insert(source, rest);
+        }
+        if let Some(rest) = self.rests.get_mut(&source) {
+            rest.learn(new);
+        }
+    }
+
+    /// `of` is what of the interval is evidence, beside `allowed` new connections that are none.
     fn judge(
         &mut self,
         of: &SourceInterval,
-        new: u64,
+        allowed: u64,
         interval: &Interval,
         explained: bool,
     ) -> Option<Finding> {
+        let new = of.new_connections;
         let baseline = self.baseline(of.source);
         let threshold = threshold(&baseline, interval.seconds, self.sensitivity, self.intervals);
         if self.trace.wants(of.source) && new > 0 {
             let odd = baseline.mean.is_some() || is_odd(of);
-            let what = looked_at(of, new, &baseline, (threshold, explained, odd));
+            let what = looked_at((new, allowed), &baseline, (threshold, explained, odd));
             let (weight, sum) = (new as f64, threshold);
             self.trace.record(Step {
                 time: interval.end,
@@ -176,7 +205,7 @@ impl Fanout {
             cold: baseline.mean.is_none(),
         };
         self.bursts.insert(of.source, burst);
-        Some(firing(of, new, &baseline, &burst, interval))
+        Some(firing(of, allowed, &baseline, &burst, interval))
     }
 
     /// Bursts of sources that the interval no longer lists are over.
@@ -185,8 +214,9 @@ impl Fanout {
             return;
         }
         let listed: HashSet<IpAddr, RandomState> = interval.sources.iter().map(|of| of.source).collect();
-        let absent: Vec<IpAddr> =
+        let mut absent: Vec<IpAddr> =
             self.bursts.keys().filter(|source| !listed.contains(*source)).copied().collect();
+        absent.sort_unstable();
         for source in absent {
             if let Some(burst) = self.bursts.remove(&source) {
                 findings.push(resolved(source, &burst, "over", interval));
@@ -208,18 +238,25 @@ impl Detector for Fanout {
         for of in &interval.sources {
             let Facts { firing, allow } = facts;
             let explained = firing.is(of.source, AlertKind::Torrent) || firing.is(of.source, AlertKind::Scan);
-            let seen = if allow.of_source(of.source, AlertKind::Fanout) {
-                0
+            let apart = allow.apart(of.source);
+            let evidence = apart.map_or(Cow::Borrowed(of), |apart| Cow::Owned(rest(of, apart)));
+            let new = evidence.new_connections;
+            let evidence = if allow.of_source(of.source, AlertKind::Fanout) {
+                Cow::Owned(SourceInterval { new_connections: 0, ..of.clone() })
             } else {
-                of.new_connections.saturating_sub(allow.unseen(of.source))
+                evidence
             };
-            findings.extend(self.judge(of, seen, interval, explained));
+            let allowed = of.new_connections - evidence.new_connections;
+            findings.extend(self.judge(&evidence, allowed, interval, explained));
+            self.learn(of.source, new, apart.is_some());
         }
         self.close_absent(interval, findings);
         self.baselines.clear();
         self.baselines.extend(
             interval.sources.iter().map(|of| (of.source, Baseline { mean: of.mean, variance: of.variance })),
         );
+        let baselines = &self.baselines;
+        self.rests.retain(|source, _| baselines.contains_key(source));
         self.intervals = self.intervals.saturating_add(1);
     }
 
@@ -229,6 +266,7 @@ impl Detector for Fanout {
 
     fn usage(&self) -> Usage {
         let bytes = self.baselines.len() * size_of::<(IpAddr, Baseline)>()
+            + self.rests.len() * size_of::<(IpAddr, Rest)>()
             + self.bursts.len() * size_of::<(IpAddr, Burst)>();
         Usage { sources: self.baselines.len(), bytes, ..Usage::default() }
     }
@@ -254,8 +292,7 @@ fn before(baseline: &Baseline) -> String {
 
 /// What the rule makes of one interval.
 fn looked_at(
-    of: &SourceInterval,
-    new: u64,
+    (new, allowed): (u64, u64),
     baseline: &Baseline,
     (threshold, explained, odd): (f64, bool, bool),
 ) -> String {
@@ -268,7 +305,7 @@ fn looked_at(
     } else {
         "no burst without a baseline: answered, and not scattered"
     };
-    let allowed = match of.new_connections - new {
+    let allowed = match allowed {
         0 => String::new(),
         allowed => format!(" beside {allowed} that are allowed"),
     };
@@ -290,7 +327,14 @@ fn threshold(baseline: &Baseline, seconds: f64, sensitivity: Sensitivity, interv
     least * sensitivity.factor()
 }
 
-fn firing(of: &SourceInterval, new: u64, baseline: &Baseline, burst: &Burst, interval: &Interval) -> Finding {
+fn firing(
+    of: &SourceInterval,
+    allowed: u64,
+    baseline: &Baseline,
+    burst: &Burst,
+    interval: &Interval,
+) -> Finding {
+    let new = of.new_connections;
     let before = before(baseline);
     Finding {
         time: interval.end,
@@ -300,7 +344,7 @@ fn firing(of: &SourceInterval, new: u64, baseline: &Baseline, burst: &Burst, int
         score: burst.score,
         evidence: json!({
             "new_connections": new,
-            "allowed": of.new_connections - new,
+            "allowed": allowed,
             "seconds": interval.seconds,
             "per_second": new as f64 / interval.seconds,
             "threshold": burst.threshold,

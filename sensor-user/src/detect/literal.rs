@@ -191,7 +191,9 @@ impl Detector for Literal {
             return;
         }
         let listed: HashSet<IpAddr, RandomState> = interval.sources.iter().map(|of| of.source).collect();
-        let absent: Vec<IpAddr> = self.held.keys().filter(|held| !listed.contains(*held)).copied().collect();
+        let mut absent: Vec<IpAddr> =
+            self.held.keys().filter(|held| !listed.contains(*held)).copied().collect();
+        absent.sort_unstable();
         findings.extend(absent.into_iter().filter_map(|source| self.over(source, interval)));
     }
 

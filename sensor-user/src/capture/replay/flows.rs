@@ -1,11 +1,8 @@
 //! The flows of the drain that is being filled, kept in the form in which the parser finds them.
 //!
 //! A frame costs one hash of a few words and one entry of 40 bytes (IPv4); flows as the pipeline sees them are made
-//! once for each drain. They come out in the order in which they came in, IPv4 before IPv6, so that a replay repeats
-//! exactly.
-
-#[cfg(test)]
-mod tests;
+//! once for each drain. They come out by family, IPv4 first, each in the order in which they came in, so that a
+//! replay repeats exactly.
 
 use std::hash::BuildHasher;
 

@@ -3,7 +3,10 @@
 use crate::{
     alert::AlertKind,
     config::tests::{config, network, refusal},
-    detect::literal::{Rule, Side},
+    detect::{
+        allow::Whom,
+        literal::{Rule, Side},
+    },
 };
 
 #[test]
@@ -18,9 +21,42 @@ suppress: [{source: lab, kind: scan, until: '2027-01-15T08:00:00Z', reason: know
     .unwrap();
     let networks = ["10.1.0.0/16", "fd00::7/128"].map(network);
     let [allowance] = config.allow.as_slice() else { panic!("{:?} must be one", config.allow) };
-    assert_eq!(allowance.source.as_ref().map(|whom| whom.networks.to_vec()), Some(networks.to_vec()));
+    assert_eq!(allowance.source, Some(Whom::new("lab", &networks)));
     assert_eq!(config.suppress.iter().map(|one| one.source).collect::<Vec<_>>(), networks);
     assert!(config.suppress.iter().all(|one| one.kind == Some(AlertKind::Scan)));
+}
+
+/// `count` networks, as they are written in a list.
+fn many(from: u8, count: usize) -> String {
+    let network = |number: usize| format!("{from}.{}.{}.0/24", number / 256, number % 256);
+    (0..count).map(network).collect::<Vec<_>>().join(", ")
+}
+
+#[test]
+fn groups_are_bounded_each_and_together() {
+    assert!(config(&format!("groups: {{lab: [{}]}}", many(10, 1_000))).is_ok());
+    assert_eq!(
+        refusal(&format!("groups: {{lab: [{}]}}", many(10, 1_001))),
+        "groups: lab names 1001 networks: 1000 at most, so join them"
+    );
+    let groups: Vec<String> = (1..=11).map(|from| format!("g{from}: [{}]", many(from, 1_000))).collect();
+    assert_eq!(
+        refusal(&format!("groups: {{{}}}", groups.join(", "))),
+        "groups: 11000 networks are too many: name 10000 at most in all groups together"
+    );
+}
+
+#[test]
+fn a_suppressed_group_counts_as_many_entries_as_it_has_networks() {
+    let suppressing = |networks: usize| {
+        let entry = "suppress: [{source: lab, until: '2027-01-15T08:00:00Z', reason: known}]";
+        format!("{{groups: {{lab: [{}]}}, {entry}}}", many(10, networks))
+    };
+    assert_eq!(config(&suppressing(200)).unwrap().suppress.len(), 200);
+    assert_eq!(
+        refusal(&suppressing(201)),
+        "suppress: 10.0.200.0/24 is one too many: entries may come to 200, where a group counts as many as its networks"
+    );
 }
 
 #[test]

@@ -64,8 +64,7 @@ fn the_variance_names_beyond_its_bound_where_there_are_enough_trifectas() {
 
 #[test]
 fn an_allowed_source_is_not_named_by_a_literal_rule() {
-    let networks = ["10.0.0.0/8".parse().expect("a network")].into();
-    let source = Some(Whom { name: "here".into(), networks });
+    let source = Some(Whom::new("here", &["10.0.0.0/8".parse().expect("a network")]));
     let entry =
         Allowance { source, destination: None, ports: Vec::new(), kind: None, reason: "known".into() };
     let settings = Settings { allow: vec![entry], ..with(Rule::Count(100)) };

@@ -39,9 +39,9 @@ pub struct Source {
     /// What else it does.
     pub habits: Habits,
     /// The local ports that last spoke to STUN, and when (seconds since the epoch).
-    stun: [(u16, u32); 2],
+    stun: [Option<(u16, u32)>; 2],
     /// When it last served STUN or TURN: a relay contacts its clients' partners from many sockets.
-    relay: u32,
+    relay: Option<u32>,
     suspect: Option<Place>,
 }
 
@@ -59,32 +59,38 @@ impl Source {
     /// Whether a UDP port spoke to STUN of late.
     #[must_use]
     pub fn did_stun(&self, port: u16, second: u32) -> bool {
-        self.stun.iter().any(|(from, at)| *from == port && second.saturating_sub(*at) <= STUN_MEMORY_SECONDS)
+        self.stun_of_late(second).any(|from| from == port)
+    }
+
+    /// The UDP ports that did.
+    fn stun_of_late(&self, second: u32) -> impl Iterator<Item = u16> {
+        let late = move |(_, at): &(u16, u32)| second.saturating_sub(*at) <= STUN_MEMORY_SECONDS;
+        self.stun.into_iter().flatten().filter(late).map(|(port, _)| port)
     }
 
     /// Whether it served STUN of late.
     #[must_use]
-    pub const fn relays(&self, second: u32) -> bool {
-        second.saturating_sub(self.relay) <= STUN_MEMORY_SECONDS
+    pub fn relays(&self, second: u32) -> bool {
+        self.relay.is_some_and(|at| second.saturating_sub(at) <= STUN_MEMORY_SECONDS)
     }
 
     /// Notes that it serves STUN.
     pub const fn note_relay(&mut self, second: u32) {
-        self.relay = second;
+        self.relay = Some(second);
     }
 
     /// Whether any did.
     #[must_use]
     pub fn calls(&self, second: u32) -> bool {
-        self.stun.iter().any(|(port, _)| *port != 0 && self.did_stun(*port, second))
+        self.stun_of_late(second).next().is_some()
     }
 
     /// Notes that a UDP port speaks to STUN.
     pub fn note_stun(&mut self, port: u16, second: u32) {
-        if self.stun[0].0 != port {
+        if self.stun[0].is_none_or(|(latest, _)| latest != port) {
             self.stun[1] = self.stun[0];
         }
-        self.stun[0] = (port, second);
+        self.stun[0] = Some((port, second));
     }
 
     /// As how many hosts it counts: 1, and one more for every [`BUSY_RATE`] of other new peers.
@@ -244,5 +250,21 @@ impl Ledger {
                 let ((sum_a, last_a), (sum_b, last_b)) = (weight(a), weight(b));
                 sum_a.total_cmp(&sum_b).then(last_a.cmp(&last_b))
             })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_speaks_to_stun_or_serves_it_before_it_was_seen_whatever_the_clock_shows() {
+        for second in [0, 1, STUN_MEMORY_SECONDS, 1_800_000_000] {
+            let mut source = Source::default();
+            assert!(!source.relays(second) && !source.calls(second) && !source.did_stun(0, second));
+            source.note_relay(second);
+            source.note_stun(40_000, second);
+            assert!(source.relays(second) && source.calls(second) && source.did_stun(40_000, second));
+        }
     }
 }

@@ -23,17 +23,21 @@ impl Hosts {
 
     /// Whether a request with this `Host` is answered; `host` may have a port.
     pub(super) fn allow(&self, host: &str) -> bool {
-        let name = without_port(host).trim_end_matches('.').to_lowercase();
+        let Some(name) = without_port(host) else { return false };
+        let name = name.strip_suffix('.').unwrap_or(name).to_lowercase();
         let is_local = name == "localhost" || name.ends_with(".localhost");
         is_local || name.parse::<IpAddr>().is_ok() || self.0.contains(&name)
     }
 }
 
-fn without_port(host: &str) -> &str {
-    if let Some(rest) = host.strip_prefix('[') {
-        return rest.split_once(']').map_or(host, |(address, _)| address);
-    }
-    host.split_once(':').map_or(host, |(name, _)| name)
+/// The name or address in `host`; none where what follows is no port.
+fn without_port(host: &str) -> Option<&str> {
+    let (name, rest) = match host.strip_prefix('[') {
+        Some(rest) => rest.split_once(']')?,
+        None => host.split_at(host.find(':').unwrap_or(host.len())),
+    };
+    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    (rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port)).then_some(name)
 }
 
 #[cfg(test)]
@@ -61,6 +65,11 @@ mod tests {
             "localhost.evil.example",
             "sensor.example.org.evil.example",
             "[evil]",
+            "[::1]evil",
+            "[::1]:evil",
+            "[::1",
+            "localhost:80:80",
+            "localhost..",
             "1.2.3.4.evil.example",
         ] {
             assert!(!hosts.allow(host), "{host}");
