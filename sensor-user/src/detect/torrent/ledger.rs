@@ -41,7 +41,7 @@ pub struct Source {
     /// The local ports that last spoke to STUN, and when (seconds since the epoch).
     stun: [(u16, u32); 2],
     /// When it last served STUN or TURN: a relay contacts its clients' partners from many sockets.
-    relay: u32,
+    relay: Option<u32>,
     suspect: Option<Place>,
 }
 
@@ -64,13 +64,13 @@ impl Source {
 
     /// Whether it served STUN of late.
     #[must_use]
-    pub const fn relays(&self, second: u32) -> bool {
-        second.saturating_sub(self.relay) <= STUN_MEMORY_SECONDS
+    pub fn relays(&self, second: u32) -> bool {
+        self.relay.is_some_and(|at| second.saturating_sub(at) <= STUN_MEMORY_SECONDS)
     }
 
     /// Notes that it serves STUN.
     pub const fn note_relay(&mut self, second: u32) {
-        self.relay = second;
+        self.relay = Some(second);
     }
 
     /// Whether any did.
