@@ -104,7 +104,9 @@ impl Rules {
 
     fn of_port(&self, port: u16) -> &Rule {
         match ports::service(port) {
-            None | Some(Service::Blockchain | Service::Delivery | Service::Tor) => &self.peer,
+            None | Some(Service::Blockchain | Service::Delivery | Service::Tor | Service::Tunnel) => {
+                &self.peer
+            }
             Some(_) => &self.service,
         }
     }
@@ -416,6 +418,12 @@ impl Scan {
         let service = ports::service(trifecta.port);
         if ports::service(contact.initiator_port).is_some() && service.is_none() {
             return Some("UDP from a service's port: an answer whose question was not seen");
+        }
+        if service.is_some()
+            && contact.initiator_port == trifecta.port
+            && !self.mirror.answers_udp(contact.time)
+        {
+            return Some("UDP between one service's port, of whose answers the mirror shows none");
         }
         if service == Some(Service::Traceroute) {
             return Some("a port of traceroute");

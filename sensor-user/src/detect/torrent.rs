@@ -130,7 +130,8 @@ impl Torrent {
         // What a privileged UDP port sends is an answer whose question was not seen; what a relay sends is its service.
         let served = udp && (local_port < 1024 || source.relays(second));
         let service = ports::service(trifecta.port).or(served.then_some(Service::Other));
-        if service == Some(Service::Call) && udp {
+        // A client of a server may well come from a port of STUN.
+        if service == Some(Service::Call) && udp && !served {
             source.note_stun(local_port, second);
         }
         if let Some(service) = service {

@@ -176,6 +176,15 @@ fn a_call_is_recognised_while_its_stun_is_remembered() {
 }
 
 #[test]
+fn a_server_whose_client_comes_from_a_port_of_stun_is_no_call() {
+    let reply = |traffic: &mut Traffic| {
+        let client = (address("198.51.100.7"), 3478);
+        traffic.contact(1.0, (HOST, 123), client, Protocol::UDP, After::Silence);
+    };
+    assert_eq!(judged(reply), (Vec::new(), Vec::new()));
+}
+
+#[test]
 fn a_scan_of_one_port_is_no_fixed_port_peer_and_a_torrent_host_no_look_alike() {
     let scan = |traffic: &mut Traffic| one_port(traffic, 34_197, Protocol::TCP, 200, 0);
     assert_eq!(judged(scan), (Vec::new(), vec![AlertKind::Scan]));

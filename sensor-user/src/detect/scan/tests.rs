@@ -151,6 +151,23 @@ fn a_browser_whose_quic_is_blocked_is_not_named() {
     assert_eq!(fired(browser), []);
 }
 
+/// A mesh of tunnels tries every address that a peer has, those of networks out of reach included.
+#[test]
+fn a_mesh_of_tunnels_is_not_named_for_the_addresses_that_it_cannot_reach() {
+    let mesh = |traffic: &mut Traffic, reached: u32| {
+        both_ways(traffic);
+        for number in 0..30 {
+            let (inside, outside) = (address(&format!("192.168.{number}.7")), traffic.anywhere());
+            let when = 1.0 + f64::from(number);
+            traffic.contact(when, (HOST, 41_641), (inside, 41_641), Protocol::UDP, After::Silence);
+            let after = if number % 10 < reached { After::Answer } else { After::Silence };
+            traffic.contact(when, (HOST, 41_641), (outside, 41_641), Protocol::UDP, after);
+        }
+    };
+    assert_eq!(fired(|traffic| mesh(traffic, 3)), []);
+    assert_eq!(fired(|traffic| mesh(traffic, 0)), NAMED, "when it reaches nobody");
+}
+
 #[test]
 fn traceroute_and_discovery_are_not_named() {
     let both = |traffic: &mut Traffic| {
@@ -182,6 +199,23 @@ fn answers_whose_questions_were_not_seen_are_not_named() {
         }
     };
     assert_eq!(fired(resolver), []);
+}
+
+/// Time servers, key exchange and telephony speak from one port to the same, client or server.
+#[test]
+fn answers_to_the_port_that_they_come_from_are_not_named_on_a_mirror_of_one_direction() {
+    let servers = |traffic: &mut Traffic, two_way| {
+        if two_way {
+            both_ways(traffic);
+        }
+        for number in 0..200 {
+            let client = traffic.anywhere();
+            let when = 1.0 + f64::from(number) / 10.0;
+            traffic.contact(when, (HOST, 123), (client, 123), Protocol::UDP, After::Silence);
+        }
+    };
+    assert_eq!(fired(|traffic| servers(traffic, false)), []);
+    assert_eq!(fired(|traffic| servers(traffic, true)), NAMED, "where others are answered");
 }
 
 #[test]

@@ -4,15 +4,17 @@ use proptest::prelude::*;
 
 use crate::{
     alert::{AlertKind, AlertState, Finding},
+    clock::Timestamp,
     detect::{
         Detector, Detectors,
         settings::{Sensitivity, Settings},
         synthetic::{
-            After, HOST, Swarm, Traffic, address, at, both_ways, browser, findings, fired, fired_with,
+            After, HOST, START, Swarm, Traffic, address, at, both_ways, browser, findings, fired, fired_with,
             one_port, run,
         },
     },
     flow::Protocol,
+    observation::{Contact, Observation, Response},
 };
 
 const NAMED: &[(AlertKind, std::net::IpAddr)] = &[(AlertKind::Torrent, HOST)];
@@ -49,6 +51,23 @@ fn a_burst_is_named_within_two_seconds_of_its_tenth_peer() {
         let late = finding.time.since(tenth).as_secs_f64();
         assert!(late <= 2.0, "{per_second}/s: {late} s after the tenth peer");
     }
+}
+
+/// As in captures whose stamps were made relative.
+#[test]
+fn a_swarm_over_udp_is_named_on_a_clock_that_begins_at_zero() {
+    let mut traffic = Traffic::new(1);
+    Swarm { tcp: 0, ..Swarm::default() }.play(&mut traffic);
+    let mut detectors = Detectors::new(&Settings::default());
+    let mut findings = Vec::new();
+    for mut observation in traffic.finish() {
+        let (Observation::Contact(Contact { time, .. }) | Observation::Response(Response { time, .. })) =
+            &mut observation;
+        *time = Timestamp(time.0 - START.0);
+        detectors.advance(*time, &mut findings);
+        detectors.observe(&[observation]);
+    }
+    assert_eq!(findings.first().map(|finding| finding.kind), Some(AlertKind::Torrent));
 }
 
 /// TCP shows even then who answered: its initiator goes on. UDP shows nothing.
@@ -254,6 +273,15 @@ fn sensitivity_moves_the_smallest_swarm_that_is_named() {
     assert!(!named(Sensitivity::Low, 12) && named(Sensitivity::Low, 40));
     assert!(!named(Sensitivity::Normal, 5) && named(Sensitivity::Normal, 16));
     assert!(!named(Sensitivity::High, 4) && named(Sensitivity::High, 10));
+}
+
+#[test]
+fn what_evades_by_pace_is_a_small_swarm() {
+    let twenty = |per_second| {
+        fired(|traffic| Swarm { peers: 20, tcp: 100, per_second, ..Swarm::default() }.play(traffic))
+    };
+    assert_eq!(twenty(2.0), NAMED);
+    assert_eq!(twenty(1.0 / 3.0), []);
 }
 
 #[test]
