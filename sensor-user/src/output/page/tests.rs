@@ -100,9 +100,8 @@ fn a_suppressed_alert_is_listed_last_with_its_reason_and_names_no_source() {
 
 #[test]
 fn what_is_allowed_is_listed_as_it_was_named_with_what_it_kept_back() {
-    let networks = ["10.0.9.0/28".parse().unwrap()].into();
     let allowance = Allowance {
-        source: Some(Whom { name: "scanners".into(), networks }),
+        source: Some(Whom::new("scanners", &["10.0.9.0/28".parse().unwrap()])),
         destination: None,
         ports: vec![443],
         kind: Some(AlertKind::Scan),
