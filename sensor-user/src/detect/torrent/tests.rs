@@ -344,7 +344,7 @@ fn memory_is_bounded_by_the_settings() {
     traffic.finish().iter().for_each(|observation| torrent.observe(observation));
     let usage = torrent.usage();
     assert_eq!(usage.sources, 500);
-    assert!(usage.bytes <= 500 * 136 + 50 * 14 * 1_024, "{usage:?}");
+    assert!(usage.bytes <= 500 * 144 + 50 * 14 * 1_024, "{usage:?}");
     assert!(usage.evicted_full >= 4_500, "{usage:?}");
 }
 

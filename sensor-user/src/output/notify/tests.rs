@@ -57,11 +57,12 @@ impl Server {
                 stream.read_exact(&mut body).unwrap();
                 let status = answers.get(number).or(answers.last()).unwrap();
                 let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: 2\r\n\r\n{{}}");
-                stream.get_mut().write_all(answer.as_bytes()).unwrap();
+                // Told before it is answered: what the notifier counts as delivered has been told.
                 if send.send((request.trim_end().to_owned(), serde_json::from_slice(&body).unwrap())).is_err()
                 {
                     return;
                 }
+                stream.get_mut().write_all(answer.as_bytes()).unwrap();
             }
         });
         Self { endpoint: Endpoint { host: "127.0.0.1".to_owned(), port, path: "/hook".to_owned() }, requests }
