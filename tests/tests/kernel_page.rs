@@ -56,7 +56,7 @@ fn the_page_says_who_since_when_how_sure_and_why_and_is_live() -> Result<()> {
     shows_the_client(&browser)?;
     let allowed = "const details = document.querySelector('#allowed details');
          details.open = true;
-         return /our reader\\s+10.77.0.20 to any, port 443, scan only\\s+[1-9]/.test(details.innerText)";
+         return /our reader\\s+10.77.0.20\\/32 to any, port 443, scan only\\s+[1-9]/.test(details.innerText)";
     browser.wait_for("entry of allow with its contacts", PATIENCE, allowed)?;
     // The longest row there is: what a machine is taken for stands beside it.
     let role = "return document.querySelector('#sources .role')?.innerText === 'browser'";

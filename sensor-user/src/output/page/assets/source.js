@@ -122,7 +122,7 @@ function contacts(detail) {
     node("p", {}, "Since ", moment(detail.recent_since), `, to ${count(detail.distinct_peers)} peers on ${count(detail.distinct_ports)} ports: `,
       `${count(answered)} answered, ${count(refused)} refused, ${count(unreachable)} unreachable, ${count(silent)} without an answer so far.`),
     node("h3", {}, "Top peers"),
-    table(["peer", "port", "new", "answered", "last", "contacts"], detail.top_peers, (peer) => [
+    table(["peer", "port", "new", "answered", "last"], detail.top_peers, (peer) => [
       node("td", { class: "address" }, peer.peer),
       node("td", { class: "ports" }, peer.ports.join(" ") + (peer.more_ports > 0 ? ` +${peer.more_ports}` : "")),
       node("td", { class: "number" }, count(peer.connections)),
