@@ -272,8 +272,8 @@ fn hand_on(
         if let Some(notifier) = &mut notifier {
             notifier.alert(alert);
         }
-        builder.alert(alert);
     }
+    builder.alerts(&alerts);
     for interval in intervals {
         builder.interval(Arc::new(interval));
     }

@@ -51,9 +51,9 @@ const SECURITY_HEADERS: [(HeaderName, &str); 4] = [
     (CACHE_CONTROL, "no-store"),
 ];
 
-/// What a browser gets that asks for the page by a name that is not the sensor's.
-const FOREIGN_NAME: &str = "this sensor does not know the name that you asked for it by: use its address, or add the name \
-    to page_names in its configuration\n";
+/// What whoever asks by a name gets that is not the sensor's.
+const FOREIGN_NAME: &str = "this sensor does not know the name that you asked for it by: use its address, or add \
+    the name to page_names in its configuration\n";
 
 /// A body in one piece, or one that goes on.
 pub(super) type AnswerBody = Either<Full<Bytes>, Events>;
@@ -91,8 +91,8 @@ impl Answer {
 }
 
 impl Routes {
-    /// Answers from `reader`, the page to whoever asks for it by an address or one of `hosts`; drains are taken to have
-    /// stopped after `stalled_after` without one.
+    /// Answers from `reader` to whoever asks by an address or one of `hosts`; drains are taken to have stopped
+    /// after `stalled_after` without one.
     #[must_use]
     pub fn new(reader: Reader, stalled_after: Duration, hosts: Hosts) -> Self {
         Self { reader, stalled_after, counters: Counters::default(), streams: Streams::default(), hosts }
@@ -128,7 +128,7 @@ impl Routes {
 
     /// The stream that `request` asks for, or the answer that is none.
     fn stream<B: Body>(&self, path: Path, request: &Request<B>, slot: &Arc<Slot>) -> Result<Events, Answer> {
-        if path.is_of_page() && !self.is_asked_by_name(request) {
+        if !self.is_asked_by_own_name(request) {
             return Err(Answer::text(StatusCode::MISDIRECTED_REQUEST, FOREIGN_NAME));
         }
         if path != Path::Events || request.method() != Method::GET || !request.body().is_end_stream() {
@@ -139,8 +139,8 @@ impl Routes {
         Ok(Events::new(self.reader.clone(), Arc::clone(slot), ticket))
     }
 
-    /// Whether the browser means this sensor: what it shows is not for pages of others. Programs need not say.
-    fn is_asked_by_name<B>(&self, request: &Request<B>) -> bool {
+    /// Whether the client means this sensor: what it shows is not for pages of others. Programs need not say.
+    fn is_asked_by_own_name<B>(&self, request: &Request<B>) -> bool {
         let host = request.headers().get(HOST).map(|host| host.to_str().unwrap_or_default());
         request.uri().host().or(host).is_none_or(|host| self.hosts.allow(host))
     }

@@ -51,14 +51,6 @@ impl Path {
         }
     }
 
-    /// Whether it is the page, or what the page asks for.
-    pub(super) const fn is_of_page(self) -> bool {
-        match self {
-            Self::Root | Self::Events | Self::Source | Self::Asset => true,
-            Self::Metrics | Self::Healthy | Self::Ready | Self::Other => false,
-        }
-    }
-
     /// The name in metrics.
     #[must_use]
     pub const fn name(self) -> &'static str {

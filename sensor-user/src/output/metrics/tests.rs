@@ -1,6 +1,7 @@
 //! What Prometheus reads: names, values, bounds.
 
 use std::{
+    cmp::Reverse,
     collections::BTreeSet,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::Arc,
@@ -12,7 +13,10 @@ use serde_json::json;
 use super::{family, *};
 use crate::{
     alert::{Alert, AlertKind, AlertState},
-    detect::allow::{Allowance, AllowanceUse},
+    detect::{
+        allow::{Allowance, AllowanceUse},
+        roles::{Because, Recognised, Role},
+    },
     interval::SourceInterval,
     mirror::{Diagnosis, Problem},
     output::{
@@ -105,10 +109,10 @@ fn an_alert_that_is_over_leaves_its_count_only() {
 /// What a scrape may bring at the default of `max_sources`.
 const LARGEST: usize = 256 * 1024;
 
-/// A source as after a busy month: every series it can have, with long values.
+/// A source as after a busy month: every series that all have, with long values.
 fn busy(address: IpAddr) -> SourceInterval {
-    let mut source = source(address, 12_345);
-    source.new_udp = 1_234_567;
+    let mut source = source(address, 2_469_134);
+    (source.new_tcp, source.new_udp) = (1_234_567, 1_234_567);
     source.mean = Some(1_234.567_89);
     source.variance = Some(1_234_567.89);
     source.trifecta_packets_variance = Some(1_234.567_89);
@@ -119,10 +123,26 @@ fn busy(address: IpAddr) -> SourceInterval {
     source
 }
 
-/// A sensor with as many busy sources as may have series, or as there are.
-fn crowd(addresses: impl IntoIterator<Item = IpAddr>) -> SnapshotBuilder {
+/// The same in so many roles, those with the longest names, and in all of them with every series there is.
+fn in_roles(address: IpAddr, roles: usize) -> SourceInterval {
+    let mut all = Role::ALL;
+    all.sort_by_key(|role| Reverse(role.name().len()));
+    let recognised = |role: &Role| Recognised { role: *role, since: START, because: Because::Stun };
+    let mut source = busy(address);
+    source.roles = all[..roles].iter().map(recognised).collect();
+    if roles == all.len() {
+        source.new_connections += 1_234_567;
+    }
+    source
+}
+
+/// A sensor with as many busy sources as may have series, which show more roles in each of these intervals.
+fn crowd(address: fn(u8) -> IpAddr, roles: &[usize]) -> SnapshotBuilder {
     let mut builder = builder(200);
-    builder.interval(interval(0, addresses.into_iter().map(busy).collect()));
+    for (number, roles) in (0..).zip(roles) {
+        let sources = (0..=u8::MAX).map(|source| in_roles(address(source), *roles));
+        builder.interval(interval(number, sources.collect()));
+    }
     builder
 }
 
@@ -166,19 +186,56 @@ fn a_million_sources_add_no_series_beyond_the_limit() {
 }
 
 #[test]
-fn a_scrape_is_bounded_in_bytes_whatever_the_names_and_the_alerts() {
-    for (address, least) in [(long_ipv4 as fn(u8) -> IpAddr, 200), (long_ipv6, 145)] {
-        let mut full = crowd((0..=u8::MAX).map(address));
+fn a_scrape_is_bounded_in_bytes_whatever_the_names_the_roles_and_the_alerts() {
+    /// Addresses, roles in each interval, and how many sources must have series.
+    type Crowd = (fn(u8) -> IpAddr, &'static [usize], usize);
+    const EVERY: usize = Role::ALL.len();
+    let crowds: [Crowd; 5] = [
+        (long_ipv4, &[1], 200),
+        (long_ipv6, &[1], 145),
+        (long_ipv4, &[EVERY], 105),
+        (long_ipv4, &[0, EVERY], 105),
+        (long_ipv6, &[0, 2, EVERY], 75),
+    ];
+    for (address, roles, least) in crowds {
+        let mut full = crowd(address, roles);
         for alerts in [0, 4, 20, 150] {
-            for number in 0..alerts {
-                full.alert(&alert_in_full(address(number)));
-            }
+            full.alerts(&(0..alerts).map(|number| alert_in_full(address(number))).collect::<Vec<_>>());
             let text = text(&full.snapshot());
-            assert!(text.len() < LARGEST, "{} bytes with {alerts} alerts", text.len());
-            let expected = if alerts <= 4 { least } else { least * 4 / 5 };
-            assert!(named(&text) >= expected, "{} with {alerts} alerts", named(&text));
+            let named = named(&text);
+            let case = format!("{named} sources in {roles:?} roles with {alerts} alerts");
+            assert!(text.len() < LARGEST, "{case}: {} bytes", text.len());
+            let expected = if alerts <= 4 { least } else { least * 3 / 4 };
+            assert!(named >= expected, "{case}");
         }
     }
+}
+
+#[test]
+fn a_scrape_is_bounded_where_every_source_has_every_alert() {
+    let mut full = crowd(long_ipv4, &[1, Role::ALL.len()]);
+    for kind in AlertKind::ALL {
+        for number in 0..=u8::MAX {
+            let mut alert = alert_in_full(long_ipv4(number));
+            alert.finding.kind = kind;
+            full.alert(&alert);
+        }
+        let text = text(&full.snapshot());
+        assert!(text.len() < LARGEST, "{} bytes with alerts up to {kind:?}", text.len());
+        assert!(named(&text) >= 60, "{} sources", named(&text));
+    }
+}
+
+#[test]
+fn a_source_pays_for_the_most_roles_it_had_so_that_others_do_not_come_and_go() {
+    let mut full = crowd(long_ipv4, &[0, 9]);
+    let fewer = named(&text(&full.snapshot()));
+    assert!((100..200).contains(&fewer), "{fewer} sources");
+    let without = (0..=u8::MAX).map(|source| busy(long_ipv4(source)));
+    full.interval(interval(2, without.collect()));
+    let after = named(&text(&full.snapshot()));
+    // One without roles may fit where one with nine did not.
+    assert!((fewer..=fewer + 1).contains(&after), "{fewer} sources, then {after}");
 }
 
 fn suppression(source: &str, until: u64) -> Suppression {

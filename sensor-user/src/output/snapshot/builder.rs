@@ -9,11 +9,10 @@ use std::{
 
 use super::{
     ActiveAlert, AlertLogStatus, AlertStatus, Build, ConfigStatus, DrainStatus, DurationHistogram,
-    InterfaceReading, InterfaceStatus, Snapshot, evidence,
-    places::{Alerting, Places},
+    InterfaceReading, InterfaceStatus, Snapshot, evidence, places::Places,
 };
 use crate::{
-    alert::{Alert, AlertKind, AlertState},
+    alert::{Alert, AlertKind, AlertState, Finding},
     clock::Timestamp,
     detect::allow::AllowanceUse,
     flow::{Drain, FrameCounts},
@@ -123,7 +122,7 @@ impl SnapshotBuilder {
         for (interface, frames) in self.interfaces.iter_mut().zip(&interval.frames) {
             interface.coverage = Some(frames.coverage());
         }
-        self.places.close(&interval, &self.alerting());
+        self.places.close(&interval);
         self.interval = Some(interval);
     }
 
@@ -135,24 +134,40 @@ impl SnapshotBuilder {
         }
     }
 
-    /// Notes an alert; one that begins gives its source series of its own at once.
+    /// Notes an alert by itself.
     pub fn alert(&mut self, alert: &Alert) {
-        let finding = &alert.finding;
-        let key = (finding.kind, finding.source);
-        match finding.state {
+        self.alerts(std::slice::from_ref(alert));
+    }
+
+    /// Notes the alerts of a drain; those that begin give their sources series of their own at once.
+    pub fn alerts(&mut self, alerts: &[Alert]) {
+        for alert in alerts {
+            self.note(alert);
+        }
+        let begin = alerts.iter().map(|alert| &alert.finding).filter(|it| it.state == AlertState::Firing);
+        if let Some(latest) = begin.clone().map(|finding| finding.time).max() {
+            let hold = begin.filter(|finding| self.active.contains_key(&(finding.kind, finding.source)));
+            self.places.claim(hold.map(|finding| finding.source), latest);
+        }
+    }
+
+    fn note(&mut self, alert: &Alert) {
+        let Finding { kind, source, time, state, .. } = alert.finding;
+        match state {
             AlertState::Firing => {
-                if let Some(index) = AlertKind::ALL.iter().position(|kind| *kind == finding.kind) {
+                if let Some(index) = AlertKind::ALL.iter().position(|it| *it == kind) {
                     self.fired[index] += 1;
                 }
-                let (kind, source) = key;
-                let numbers = evidence::numbers(alert);
-                let suppressed = alert.suppressed.clone();
-                self.active
-                    .insert(key, ActiveAlert { kind, source, since: finding.time, suppressed, numbers });
-                self.places.claim(finding.source, &self.alerting(), finding.time);
+                let (numbers, suppressed) = (evidence::numbers(alert), alert.suppressed.clone());
+                let active = ActiveAlert { kind, source, since: time, suppressed, numbers };
+                if self.active.insert((kind, source), active).is_none() {
+                    self.places.alert_begins(source);
+                }
             }
             AlertState::Resolved => {
-                self.active.remove(&key);
+                if self.active.remove(&(kind, source)).is_some() {
+                    self.places.alert_ends(source);
+                }
             }
         }
         self.recent.truncate(RECENT_ALERTS - 1);
@@ -226,9 +241,5 @@ impl SnapshotBuilder {
             suppressions: self.suppressions.clone(),
             allowances: self.allowances.clone(),
         }
-    }
-
-    fn alerting(&self) -> Alerting {
-        Alerting::of(self.active.keys().copied())
     }
 }

@@ -15,14 +15,16 @@
 //!   keep theirs.
 //! - A source without traffic for [`IDLE_LEAVE`], or that the statistics have forgotten, leaves.
 //!
-//! Long names and alerts take more [`room`], so places may be fewer than `max_sources`.
+//! Long names, many roles and alerts take more [`room`], so places may be fewer than `max_sources`: the least busy
+//! sources leave, those with an alert last. A source pays for the most roles that it had since it has its place, so
+//! that roles that come and go do not make others do so.
 //!
 //! How busy a source is: its new connections in the interval or their mean over the window, whichever is
 //! more; then its bytes.
 
 use std::{
     cmp::Ordering,
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{HashMap, HashSet, hash_map::Entry},
     net::IpAddr,
     sync::Arc,
     time::Duration,
@@ -31,10 +33,9 @@ use std::{
 use super::{
     SourcesStatus,
     history::{History, RecentContacts},
-    room,
+    room::{self, AlertRoom},
 };
 use crate::{
-    alert::AlertKind,
     clock::Timestamp,
     interval::{Interval, SourceInterval},
     observation::{Observation, Opening},
@@ -70,7 +71,7 @@ impl SourceTotals {
     fn add(&mut self, source: &SourceInterval) {
         self.new_tcp += source.new_tcp;
         self.new_udp += source.new_udp;
-        self.new_other += source.new_connections.saturating_sub(source.new_tcp + source.new_udp);
+        self.new_other += new_other(source);
         self.bytes_out += source.bytes_out;
         self.bytes_in += source.bytes_in;
         self.packets_out += source.packets_out;
@@ -136,33 +137,20 @@ struct Place {
     recent: Arc<RecentContacts>,
     since: Timestamp,
     last_active: Timestamp,
-}
-
-/// The alerts that hold, and whose they are.
-#[derive(Debug, Default)]
-pub(super) struct Alerting {
-    alerts: Vec<(AlertKind, IpAddr)>,
-    sources: BTreeSet<IpAddr>,
-}
-
-impl Alerting {
-    pub(super) fn of(alerts: impl Iterator<Item = (AlertKind, IpAddr)>) -> Self {
-        let alerts: Vec<_> = alerts.collect();
-        let sources = alerts.iter().map(|(_, source)| *source).collect();
-        Self { alerts, sources }
-    }
-
-    fn contains(&self, source: &IpAddr) -> bool {
-        self.sources.contains(source)
-    }
+    /// Bytes that the series took at most that not every source has.
+    extras: usize,
 }
 
 /// The places and who has them.
 #[derive(Debug, Default)]
 pub(super) struct Places {
     max: usize,
+    /// Alerts that hold, by source, with a place or without.
+    alerting: HashMap<IpAddr, usize>,
     /// Bytes that the series of those with a place take.
     used: usize,
+    /// The same of their alerts.
+    alerts: AlertRoom,
     taken: HashMap<IpAddr, Place>,
     /// What sources had that lost their place, for as long as the statistics know them.
     left: HashMap<IpAddr, SourceTotals>,
@@ -176,37 +164,91 @@ impl Places {
         Self { max, ..Self::default() }
     }
 
-    /// Gives `source` a place because of an alert, and the alert room; `alerting` are those that hold, this included.
-    /// Without effect where every place belongs to a source with an alert.
-    pub(super) fn claim(&mut self, source: IpAddr, alerting: &Alerting, now: Timestamp) {
-        let has_place = self.taken.contains_key(&source);
-        let newcomer = (!has_place).then_some(source);
-        let mut leaving = Vec::new();
-        if !self.fits(newcomer, alerting) {
-            leaving = self.weakest(alerting, None);
-        }
-        let mut leaving = leaving.into_iter();
-        while !self.fits(newcomer, alerting) {
-            let Some(leaves) = leaving.next() else { return };
-            self.evict(leaves);
-        }
-        if !has_place {
-            self.take(source, now);
+    /// An alert of `source` begins; [`claim`](Self::claim) gives it room.
+    pub(super) fn alert_begins(&mut self, source: IpAddr) {
+        *self.alerting.entry(source).or_default() += 1;
+        if self.taken.contains_key(&source) {
+            self.alerts.add(source, 1);
         }
     }
 
-    /// Whether there is room for `newcomer`, if any, and for the alerts of all who then have a place.
-    fn fits(&self, newcomer: Option<IpAddr>, alerting: &Alerting) -> bool {
-        let has_place = |source: &IpAddr| self.taken.contains_key(source) || newcomer == Some(*source);
-        let alerts = alerting.alerts.iter().copied().filter(|(_, source)| has_place(source));
-        let bytes = self.used + newcomer.map_or(0, room::of_source) + room::of_alerts(alerts);
-        self.taken.len() + usize::from(newcomer.is_some()) <= self.max && bytes <= room::available(self.max)
+    /// An alert of `source` ends.
+    pub(super) fn alert_ends(&mut self, source: IpAddr) {
+        let Entry::Occupied(mut alerts) = self.alerting.entry(source) else { return };
+        *alerts.get_mut() -= 1;
+        if *alerts.get() == 0 {
+            alerts.remove();
+        }
+        if self.taken.contains_key(&source) {
+            self.alerts.remove(source, 1);
+        }
+    }
+
+    /// Gives `sources` places because of alerts that began, and the alerts room. Without effect on sources for which
+    /// there is none where every place belongs to a source with an alert.
+    ///
+    /// Once for all that begin in a drain: whoever forges thousands of sources with an alert must not have the places
+    /// put in order for each.
+    pub(super) fn claim(&mut self, sources: impl IntoIterator<Item = IpAddr>, now: Timestamp) {
+        self.shed();
+        let mut leaving = None;
+        for source in sources {
+            if self.taken.contains_key(&source) {
+                continue;
+            }
+            let extras = self.extras(source, None);
+            while !self.fits(Some((source, extras))) {
+                let leaving = leaving.get_or_insert_with(|| self.weakest(None).into_iter());
+                let Some(leaves) = leaving.next() else { return };
+                self.evict(leaves);
+            }
+            self.take(source, extras, now);
+        }
+    }
+
+    /// Makes room where those with a place outgrew it.
+    fn shed(&mut self) {
+        if self.fits(None) {
+            return;
+        }
+        let mut leaving = self.weakest(None);
+        let all = self.in_order(|_, _| true);
+        leaving.extend(all.into_iter().filter(|source| self.alerting.contains_key(source)));
+        for leaves in leaving {
+            if self.fits(None) {
+                return;
+            }
+            self.evict(leaves);
+        }
+    }
+
+    /// Whether there is room for a newcomer, if any, with extras, and for the alerts of all who then have a place.
+    fn fits(&self, newcomer: Option<(IpAddr, usize)>) -> bool {
+        let (mut used, mut alerts) = (self.used, self.alerts);
+        if let Some((source, extras)) = newcomer {
+            used += room::of_source(source) + extras;
+            alerts.add(source, self.alerts_of(source));
+        }
+        let places = self.taken.len() + usize::from(newcomer.is_some());
+        places <= self.max && used + alerts.bytes() <= room::available(self.max)
+    }
+
+    /// Bytes of the series that a source has beyond those that all have: its roles, and connections that are neither
+    /// TCP nor UDP.
+    fn extras(&self, source: IpAddr, interval: Option<&SourceInterval>) -> usize {
+        let before = self.taken.get(&source).map(|place| &place.totals).or_else(|| self.left.get(&source));
+        let had_other = before.is_some_and(|totals| totals.new_other > 0);
+        let has_other = had_other || interval.is_some_and(|interval| new_other(interval) > 0);
+        let roles = interval.map_or(&[][..], |interval| &interval.roles);
+        room::of_extras(source, roles, has_other)
     }
 
     /// Counts a complete interval and decides who has a place.
-    pub(super) fn close(&mut self, interval: &Interval, alerting: &Alerting) {
-        self.dismiss(interval, alerting);
-        self.admit(interval, alerting);
+    pub(super) fn close(&mut self, interval: &Interval) {
+        self.dismiss(interval);
+        self.charge(interval);
+        self.shed();
+        self.admit(interval);
         self.other = OtherSources { totals: self.other.totals, ..OtherSources::default() };
         for source in &interval.sources {
             if let Some(place) = self.taken.get_mut(&source.source) {
@@ -244,7 +286,7 @@ impl Places {
             .taken
             .iter()
             .map(|(&source, place)| {
-                let Place { totals, interval, history, recent, since: _, last_active: _ } = place;
+                let Place { totals, interval, history, recent, since: _, last_active: _, extras: _ } = place;
                 OwnSource {
                     source,
                     totals: *totals,
@@ -259,7 +301,7 @@ impl Places {
     }
 
     /// Takes the places of sources that are idle or forgotten.
-    fn dismiss(&mut self, interval: &Interval, alerting: &Alerting) {
+    fn dismiss(&mut self, interval: &Interval) {
         let known: HashSet<IpAddr> = interval.sources.iter().map(|source| source.source).collect();
         self.left.retain(|source, _| known.contains(source));
         for source in interval.sources.iter().filter(|source| is_active(source)) {
@@ -267,12 +309,12 @@ impl Places {
                 place.last_active = interval.end;
             }
         }
-        let Self { taken, left, used, .. } = self;
+        let Self { taken, left, used, alerting, .. } = self;
         taken.retain(|source, place| {
             let (known, idle) = (known.contains(source), interval.end.since(place.last_active) >= IDLE_LEAVE);
-            let stays = alerting.contains(source) || known && !idle;
+            let stays = alerting.contains_key(source) || known && !idle;
             if !stays {
-                *used -= room::of_source(*source);
+                *used -= room::of_source(*source) + place.extras;
                 if known {
                     left.insert(*source, place.totals);
                 }
@@ -281,69 +323,94 @@ impl Places {
         });
     }
 
+    /// Lets those with a place pay for what the interval gave them.
+    fn charge(&mut self, interval: &Interval) {
+        for source in &interval.sources {
+            let extras = self.extras(source.source, Some(source));
+            if let Some(place) = self.taken.get_mut(&source.source) {
+                let more = extras.saturating_sub(place.extras);
+                place.extras += more;
+                self.used += more;
+            }
+        }
+    }
+
     /// Gives places to sources that have none.
-    fn admit(&mut self, interval: &Interval, alerting: &Alerting) {
+    fn admit(&mut self, interval: &Interval) {
         let now = interval.end;
         let mut candidates: Vec<&SourceInterval> = interval
             .sources
             .iter()
             .filter(|source| is_active(source) && !self.taken.contains_key(&source.source))
             .collect();
-        candidates.sort_unstable_by(|a, b| {
-            let by_alert = alerting.contains(&b.source).cmp(&alerting.contains(&a.source));
-            by_alert.then_with(|| by_business(b, a))
-        });
-        let mut leaving = self.weakest(alerting, Some(now)).into_iter();
-        for candidate in candidates {
-            if alerting.contains(&candidate.source) {
-                self.claim(candidate.source, alerting, now);
-                continue;
-            }
-            while !self.fits(Some(candidate.source), alerting) {
-                let Some(leaves) = leaving.find(|source| self.taken.contains_key(source)) else { return };
+        candidates.sort_unstable_by(|a, b| by_business(b, a));
+        let (alerting, others): (Vec<&SourceInterval>, Vec<_>) =
+            candidates.into_iter().partition(|source| self.alerting.contains_key(&source.source));
+        self.claim(alerting.iter().map(|source| source.source), now);
+        self.charge(interval);
+        self.shed();
+        let mut leaving = self.weakest(Some(now)).into_iter();
+        for candidate in others {
+            let extras = self.extras(candidate.source, Some(candidate));
+            while !self.fits(Some((candidate.source, extras))) {
+                let Some(leaves) = leaving.next() else { return };
                 let weakest = self.taken[&leaves].interval.as_ref().map_or(0.0, business);
                 if business(candidate) <= MARGIN * weakest.max(1.0) {
                     return;
                 }
                 self.evict(leaves);
             }
-            self.take(candidate.source, now);
+            self.take(candidate.source, extras, now);
         }
     }
 
     /// Sources without an alert, the least busy first; with `now`, only those that had [`MIN_STAY`].
-    fn weakest(&self, alerting: &Alerting, now: Option<Timestamp>) -> Vec<IpAddr> {
-        let mut weakest: Vec<(&IpAddr, &Place)> = self
-            .taken
-            .iter()
-            .filter(|(source, _)| !alerting.contains(source))
-            .filter(|(_, place)| now.is_none_or(|now| now.since(place.since) >= MIN_STAY))
-            .collect();
-        weakest.sort_unstable_by(|(a, left), (b, right)| {
+    fn weakest(&self, now: Option<Timestamp>) -> Vec<IpAddr> {
+        self.in_order(|source, place| {
+            !self.alerting.contains_key(source) && now.is_none_or(|now| now.since(place.since) >= MIN_STAY)
+        })
+    }
+
+    /// Some of the sources with a place, the least busy first.
+    fn in_order(&self, which: impl Fn(&IpAddr, &Place) -> bool) -> Vec<IpAddr> {
+        let mut places: Vec<(&IpAddr, &Place)> =
+            self.taken.iter().filter(|(source, place)| which(source, place)).collect();
+        places.sort_unstable_by(|(a, left), (b, right)| {
             let by_business = match (&left.interval, &right.interval) {
                 (Some(left), Some(right)) => by_business(left, right),
                 (left, right) => left.is_some().cmp(&right.is_some()),
             };
             by_business.then_with(|| a.cmp(b))
         });
-        weakest.into_iter().map(|(source, _)| *source).collect()
+        places.into_iter().map(|(source, _)| *source).collect()
     }
 
-    fn take(&mut self, source: IpAddr, now: Timestamp) {
+    fn take(&mut self, source: IpAddr, extras: usize, now: Timestamp) {
         let totals = self.left.remove(&source).unwrap_or_default();
         let (history, recent) = (Arc::default(), Arc::default());
-        let place = Place { totals, interval: None, history, recent, since: now, last_active: now };
+        let place = Place { totals, interval: None, history, recent, since: now, last_active: now, extras };
         self.taken.insert(source, place);
-        self.used += room::of_source(source);
+        self.used += room::of_source(source) + extras;
+        self.alerts.add(source, self.alerts_of(source));
     }
 
     fn evict(&mut self, source: IpAddr) {
         if let Some(place) = self.taken.remove(&source) {
             self.left.insert(source, place.totals);
-            self.used -= room::of_source(source);
+            self.used -= room::of_source(source) + place.extras;
+            self.alerts.remove(source, self.alerts_of(source));
             self.evicted += 1;
         }
     }
+
+    /// Alerts of a source that hold.
+    fn alerts_of(&self, source: IpAddr) -> usize {
+        self.alerting.get(&source).copied().unwrap_or_default()
+    }
+}
+
+const fn new_other(source: &SourceInterval) -> u64 {
+    source.new_connections.saturating_sub(source.new_tcp + source.new_udp)
 }
 
 fn is_active(source: &SourceInterval) -> bool {

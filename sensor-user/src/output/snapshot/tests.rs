@@ -1,6 +1,6 @@
 //! What snapshots accumulate, and who gets series of its own.
 
-use std::{collections::HashMap, net::IpAddr};
+use std::{collections::HashMap, net::IpAddr, time::Instant};
 
 use proptest::prelude::*;
 
@@ -179,6 +179,35 @@ fn a_source_is_alerting_until_its_last_alert_is_over() {
     builder.alert(&alert(AlertKind::Scan, victim, AlertState::Resolved));
     builder.interval(interval(0, vec![source(host(9), 100)]));
     assert_eq!(own(&builder.snapshot()), [victim]);
+}
+
+#[test]
+fn alerts_in_numbers_cost_time_in_proportion_to_their_number() {
+    let took = |alerts: u32| {
+        let firing = |n| alert(AlertKind::Scan, host(1000 + n), AlertState::Firing);
+        let firing: Vec<_> = (0..alerts).map(firing).collect();
+        let mut builder = builder(1000);
+        builder.interval(interval(0, (0..1000).map(|n| source(host(n), 9)).collect()));
+        let begin = Instant::now();
+        builder.alerts(&firing);
+        let took = begin.elapsed();
+        let alerting = own(&builder.snapshot()).into_iter().filter(|source| *source >= host(1000));
+        assert!(alerting.count() > 500, "the first of them take places");
+        took
+    };
+    let least = |alerts| (0..3).map(|_| took(alerts)).min().unwrap();
+    let (few, many) = (least(2_000), least(20_000));
+    // In proportion it is 10 times as long, with the square 100 times.
+    assert!(many < few * 40, "2,000 alerts in {few:?}, 20,000 in {many:?}");
+}
+
+#[test]
+fn an_alert_that_ends_in_the_drain_it_began_in_takes_no_place() {
+    let mut builder = builder(1);
+    builder.interval(interval(0, vec![source(host(1), 5)]));
+    let of_two = |state| alert(AlertKind::Scan, host(2), state);
+    builder.alerts(&[of_two(AlertState::Firing), of_two(AlertState::Resolved)]);
+    assert_eq!(own(&builder.snapshot()), [host(1)]);
 }
 
 #[test]
