@@ -1,7 +1,8 @@
 //! State by address: dense, found by a small table of positions.
 //!
-//! A look compares addresses only, which lie side by side: of 100,000 sources they and the positions take less than
-//! 3 MB and stay in the cache, however large the states are. A state is touched only where it is wanted.
+//! A look compares addresses only, which lie side by side: of 100,000 sources they and the positions take
+//! less than 3 MB and stay in the cache, however large the states are. A state is touched only where it is
+//! wanted.
 
 use std::{hash::BuildHasher as _, net::IpAddr};
 
@@ -33,8 +34,8 @@ impl<T> Default for ByAddress<T> {
 }
 
 impl<T> ByAddress<T> {
-    /// What finds a state takes, in bytes per address: the address itself, and a position and a byte of control at a
-    /// load of no less than 7/16.
+    /// What finds a state takes, in bytes per address: the address itself, and a position and a byte of
+    /// control at a load of no less than 7/16.
     pub const BYTES_TO_FIND: usize = size_of::<IpAddr>() + 5 * 16 / 7;
 
     /// How many addresses have a state.

@@ -184,8 +184,8 @@ impl Sources {
         Some(&mut state.current)
     }
 
-    /// Makes room by forgetting a source that was idle in the last complete interval and in this one, if one of the
-    /// next few is.
+    /// Makes room by forgetting a source that was idle in the last complete interval and in this one, if one
+    /// of the next few is.
     fn evict_idle(&mut self) -> bool {
         const LOOK: usize = 16;
         for _ in 0..LOOK {
@@ -201,8 +201,9 @@ impl Sources {
 
     /// Closes the interval under way and begins the next. The busiest source comes first.
     ///
-    /// `seconds` is its measured and `nominal` its configured length: what enters mean and variance is the count per
-    /// nominal interval. The piece of an interval at either end of a capture enters them if it is at least half.
+    /// `seconds` is its measured and `nominal` its configured length: what enters mean and variance is the
+    /// count per nominal interval. The piece of an interval at either end of a capture enters them if it is
+    /// at least half.
     pub fn close(&mut self, seconds: f64, nominal: Duration) -> Vec<SourceInterval> {
         let scale = nominal.as_secs_f64() / seconds.max(f64::MIN_POSITIVE);
         let whole = scale <= 2.0;
@@ -271,7 +272,8 @@ impl Current {
     }
 }
 
-/// Distinct ports. Most sources contact few in an interval: those lie in place, and only more take memory of their own.
+/// Distinct ports. Most sources contact few in an interval: those lie in place, and only more take memory of
+/// their own.
 #[derive(Debug, Default)]
 struct Ports {
     few: [u16; Self::FEW],
@@ -318,7 +320,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn ports_are_counted_once(drains in prop::collection::vec(prop::collection::vec(0u16..40, 0..60), 1..4)) {
+        fn ports_are_counted_once(
+            drains in prop::collection::vec(prop::collection::vec(0u16..40, 0..60), 1..4),
+        ) {
             let mut ports = Ports::default();
             for drain in drains {
                 for port in &drain {
