@@ -1,8 +1,8 @@
 //! What is behind the drain, step by step, on one core: `cargo bench -p sensor-user --bench hot_path`.
 //!
-//! Each case is a stream of drains of a second each, as a capture hands them on, in CPU time of the thread: what
-//! others do on the machine counts only as far as they take its caches. The streams are made while no clock runs.
-//! Figures are for each first contact, or each flow where nothing is new.
+//! Each case is a stream of drains of a second each, as a capture hands them on, in CPU time of the thread:
+//! what others do on the machine counts only as far as they take its caches. The streams are made while no
+//! clock runs. Figures are for each first contact, or each flow where nothing is new.
 
 use std::{
     hint::black_box,

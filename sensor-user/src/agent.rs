@@ -1,7 +1,8 @@
-//! The live agent: drains the mirror ports on time, feeds the pipeline and hands what comes of it to the outputs.
+//! The live agent: drains the mirror ports on time, feeds the pipeline and hands what comes of it to the
+//! outputs.
 //!
-//! One thread does all of it in turn, so nothing here needs a lock. Outputs get finished values and cannot hold
-//! it up.
+//! One thread does all of it in turn, so nothing here needs a lock. Outputs get finished values and cannot
+//! hold it up.
 
 use std::{
     sync::{
@@ -31,8 +32,8 @@ use crate::{
 /// How often the fill of the flow tables is looked at between drains.
 const PRESSURE_CHECK: Duration = Duration::from_millis(50);
 
-/// Fill of a flow table's fullest part at which a drain comes early. Half: the other half lasts while this thread
-/// wakes up, flips and waits for the kernel, some 50 to 100 ms.
+/// Fill of a flow table's fullest part at which a drain comes early. Half: the other half lasts while this
+/// thread wakes up, flips and waits for the kernel, some 50 to 100 ms.
 const EARLY_DRAIN: f64 = 0.5;
 
 /// How long the alert log may take to write what waits when the agent ends.

@@ -100,7 +100,8 @@ pub struct ReplayArgs {
     /// What to print.
     #[arg(long, value_enum, default_value_t)]
     pub format: OutputFormat,
-    /// Also print, contact by contact, what spoke for and against naming this local host, and how each detector decided.
+    /// Also print, contact by contact, what spoke for and against naming this local host, and how each
+    /// detector decided.
     #[arg(long, value_name = "HOST")]
     pub why: Option<IpAddr>,
     /// Of these, only the steps of one detector.

@@ -114,7 +114,9 @@ mod tests {
                 (Some(single), Some(batched)) => {
                     prop_assert!((batched - f64::from(batch) * single).abs() <= 1e-9 * batched.max(1.0));
                 }
-                (single, batched) => prop_assert!(single == batched && counts.iter().all(|count| *count == 0)),
+                (single, batched) => {
+                    prop_assert!(single == batched && counts.iter().all(|count| *count == 0));
+                }
             }
         }
     }

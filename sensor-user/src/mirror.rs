@@ -1,20 +1,22 @@
 //! Whether the mirror shows what it should.
 //!
-//! Takes what the pipeline sees anyway: the frames and flows of each drain and what orientation made of them. Says
-//! what is wrong with the mirror port or with the configuration, so that nobody looks for it among the hosts.
+//! Takes what the pipeline sees anyway: the frames and flows of each drain and what orientation made of them.
+//! Says what is wrong with the mirror port or with the configuration, so that nobody looks for it among the
+//! hosts.
 //!
-//! Every rule rests on something that cannot be so on a sound mirror, and speaks only after a minimum of evidence:
+//! Every rule rests on something that cannot be so on a sound mirror, and speaks only after a minimum of
+//! evidence:
 //!
 //! - *silent*: no frame on an interface for [`SILENCE`].
-//! - *one-way*, *partly one-way*, *missing frames*: whoever goes on after its SYN, or after its SYN+ACK, was answered.
-//!   If the answer was not seen in the same drain, the mirror does not show it.
+//! - *one-way*, *partly one-way*, *missing frames*: whoever goes on after its SYN, or after its SYN+ACK, was
+//!   answered. If the answer was not seen in the same drain, the mirror does not show it.
 //! - *duplicated frames*: if every frame comes twice, every count is even.
 //! - *joined frames*: a flow whose frames are on average longer than the interface lets through.
 //! - *transit*: most conversations are between external addresses, so `local_networks` is wrong.
 //!
-//! All but silence are about all interfaces together: a tap delivers each direction on a port of its own, and only
-//! together they are a whole mirror. What flow counts cannot tell is left out: a mirror that doubles only a part of
-//! the frames, and VLAN tags in one direction only, which change no address.
+//! All but silence are about all interfaces together: a tap delivers each direction on a port of its own, and
+//! only together they are a whole mirror. What flow counts cannot tell is left out: a mirror that doubles
+//! only a part of the frames, and VLAN tags in one direction only, which change no address.
 
 mod copies;
 mod openings;
@@ -31,8 +33,8 @@ use crate::{
     observation::Observation,
 };
 
-/// How long no frame must arrive on an interface: any switched network has broadcasts, spanning tree or LLDP every
-/// 30 s or more often.
+/// How long no frame must arrive on an interface: any switched network has broadcasts, spanning tree or LLDP
+/// every 30 s or more often.
 pub const SILENCE: Duration = Duration::from_mins(1);
 
 /// How often the rules judge, where there is evidence enough.
@@ -294,8 +296,8 @@ impl Mirror {
     }
 }
 
-/// Frames longer than can be. The mean of a flow is a lower bound of its longest frame, so this is proof, but not
-/// every joined frame is noticed.
+/// Frames longer than can be. The mean of a flow is a lower bound of its longest frame, so this is proof, but
+/// not every joined frame is noticed.
 #[derive(Default)]
 struct Lengths {
     /// Flows whose frames are too long, and the longest mean among them.

@@ -16,8 +16,8 @@ use crate::{
     suppress::{Suppression, suppressed},
 };
 
-/// How far back the coverage of an alert looks: the evidence of the slowest rule is older, but what matters to the
-/// reader is whether the sensor sees now.
+/// How far back the coverage of an alert looks: the evidence of the slowest rule is older, but what matters
+/// to the reader is whether the sensor sees now.
 const COVERAGE_PERIOD: Duration = Duration::from_mins(1);
 
 /// What one drain led to.

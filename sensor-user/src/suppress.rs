@@ -38,8 +38,8 @@ pub struct Suppressed {
     pub reason: Arc<str>,
 }
 
-/// Whether one of `suppressions` covers an alert of this kind for `source` at the time `now`; of several the one
-/// that lasts longest.
+/// Whether one of `suppressions` covers an alert of this kind for `source` at the time `now`; of several the
+/// one that lasts longest.
 #[must_use]
 pub fn suppressed(
     suppressions: &[Suppression],

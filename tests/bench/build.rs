@@ -1,4 +1,5 @@
-//! Builds the kernel side of the benchmarks as `$OUT_DIR/bench.bpf.o`; an empty file with `SENSOR_EBPF_SKIP=1`.
+//! Builds the kernel side of the benchmarks as `$OUT_DIR/bench.bpf.o`; an empty file with
+//! `SENSOR_EBPF_SKIP=1`.
 
 #[path = "../../sensor-ebpf/object.rs"]
 mod object;

@@ -1,8 +1,9 @@
-//! Mixed benign load: an office at work, with everything that opens many connections and is no torrent client.
+//! Mixed benign load: an office at work, with everything that opens many connections and is no torrent
+//! client.
 //!
-//! Each actor is a host of the office with an address of its own, so that whoever is named wrongly is known at once.
-//! Where Debian has a program for it, that is what runs (curl, unbound's resolver, fping, nftables for the address
-//! translation); the rest are sockets programs. The far side is the internet of `topology`.
+//! Each actor is a host of the office with an address of its own, so that whoever is named wrongly is known
+//! at once. Where Debian has a program for it, that is what runs (curl, unbound's resolver, fping, nftables
+//! for the address translation); the rest are sockets programs. The far side is the internet of `topology`.
 
 mod calls;
 mod crowd;
@@ -40,7 +41,8 @@ use crate::{
     topology::Office,
 };
 
-/// An actor: the number of its host in the office, what it does, and how many connections a minute it opens at least.
+/// An actor: the number of its host in the office, what it does, and how many connections a minute it opens
+/// at least.
 #[derive(Clone, Copy, Debug)]
 pub struct Actor {
     /// The host is `10.77.0.NUMBER`.
@@ -172,7 +174,8 @@ impl Drop for Repeat {
     }
 }
 
-/// Numbers that look like chance and are the same in every run (the finalizer of `SplitMix64`, Steele et al. 2014).
+/// Numbers that look like chance and are the same in every run (the finalizer of `SplitMix64`, Steele et al.
+/// 2014).
 fn chance(round: u32, salt: u32) -> u32 {
     let mut mixed = (u64::from(round) << 32 | u64::from(salt)).wrapping_add(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -126,7 +126,8 @@ impl Settings {
         let bootstrap = directory.join("dht.bootstrap");
         fs::write(&bootstrap, format!("{} {}\n", entry.ip(), entry.port()))
             .with_context(|| format!("cannot write {}", bootstrap.display()))?;
-        // Not its first run: one that knows a single node asks another one every ten seconds for the first minutes.
+        // Not its first run: one that knows a single node asks another one every ten seconds for the first
+        // minutes.
         write_routing_table(&directory.join("dht.dat"), self.family)?;
         let settings = json!({
             "dht-enabled": self.discovery != Discovery::Tracker,

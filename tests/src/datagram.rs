@@ -20,8 +20,8 @@ use tokio::{io::Interest, net::UdpSocket, time::sleep};
 
 use crate::service::detach;
 
-/// How long an answer is on its way. Where it takes no time at all, a busy machine shows some answers before their
-/// questions, because the two are mirrored on different CPUs.
+/// How long an answer is on its way. Where it takes no time at all, a busy machine shows some answers before
+/// their questions, because the two are mirrored on different CPUs.
 const DISTANCE: Duration = Duration::from_millis(25);
 
 /// A socket on one port of all addresses of a family.
@@ -54,7 +54,8 @@ impl Anywhere {
         Ok(Self(UdpSocket::from_std(socket).context("cannot hand a socket to the runtime")?))
     }
 
-    /// Answers every datagram with what `answer` makes of it, for good. A full socket loses the answer, as UDP does.
+    /// Answers every datagram with what `answer` makes of it, for good. A full socket loses the answer, as
+    /// UDP does.
     pub async fn serve(self, mut answer: impl FnMut(&Datagram) -> Option<Vec<u8>>) {
         let socket = Arc::new(self.0);
         loop {

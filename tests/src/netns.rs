@@ -144,8 +144,8 @@ impl Namespace {
     }
 
     /// Joins this namespace to `other` by a cable whose ends are called `here` and `there`: both up, with
-    /// frames as on a wire (no segmentation, checksum or VLAN tag left to a NIC that is not there) and two queues each,
-    /// so that two CPUs can be at work on it.
+    /// frames as on a wire (no segmentation, checksum or VLAN tag left to a NIC that is not there) and two
+    /// queues each, so that two CPUs can be at work on it.
     pub fn cable(&self, here: &str, other: &Self, there: &str) -> Result<()> {
         let end = format!("/proc/{}/fd/{}", id(), other.net.as_raw_fd());
         self.run(&format!("ip link add {here} {QUEUES} type veth peer name {there} {QUEUES} netns {end}"))?;

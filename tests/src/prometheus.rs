@@ -55,8 +55,8 @@ impl<'a> Prometheus<'a> {
         Self::launch(namespace, directory)
     }
 
-    /// Starts it with the project's own `dashboards/prometheus.yml` and rules, in a hurry: it scrapes and evaluates
-    /// every second.
+    /// Starts it with the project's own `dashboards/prometheus.yml` and rules, in a hurry: it scrapes and
+    /// evaluates every second.
     pub fn alerting(namespace: &'a Namespace) -> Result<Self> {
         let directory = tempfile::tempdir().context("cannot make a temporary directory")?;
         let shipped = workspace().join("dashboards");

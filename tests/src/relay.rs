@@ -11,7 +11,8 @@ use anyhow::{Context, Result};
 
 use crate::netns::Namespace;
 
-/// Accepts on the loopback port of `to` and hands on what comes to `to` inside `namespace`, until the process ends.
+/// Accepts on the loopback port of `to` and hands on what comes to `to` inside `namespace`, until the process
+/// ends.
 pub fn open(namespace: &Arc<Namespace>, to: SocketAddr) -> Result<()> {
     let here = SocketAddr::from((Ipv4Addr::LOCALHOST, to.port()));
     let listener =

@@ -53,8 +53,8 @@ pub fn sleep(duration: Duration) {
     }
 }
 
-/// A recorded client, so that none need be installed: what it sent is sent again from its place in the office, what
-/// it got from the gateway's.
+/// A recorded client, so that none need be installed: what it sent is sent again from its place in the
+/// office, what it got from the gateway's.
 pub struct RecordedClient {
     recording: Recording,
     from_client: Sender,

@@ -86,7 +86,8 @@ pub fn dht_entry(family: Family) -> SocketAddr {
     }
 }
 
-/// Writes what transmission keeps of the DHT from one run to the next: its own identity and nodes that it knew.
+/// Writes what transmission keeps of the DHT from one run to the next: its own identity and nodes that it
+/// knew.
 pub fn write_routing_table(path: &Path, family: Family) -> Result<()> {
     const SAVED: usize = 16;
     // Some of them have gone since.
@@ -151,7 +152,8 @@ fn members(family: Family) -> Vec<SocketAddr> {
     draw(family, 0x5eed, PEERS, LIVE_PERCENT)
 }
 
-/// The nodes of the DHT, members of other swarms. Nodes tell only of those that answered of late, so most live.
+/// The nodes of the DHT, members of other swarms. Nodes tell only of those that answered of late, so most
+/// live.
 fn nodes(family: Family) -> Vec<SocketAddr> {
     draw(family, 0xd47, NODES, LIVE_NODES_PERCENT)
 }
@@ -174,8 +176,8 @@ fn draw(family: Family, seed: u32, count: usize, live_percent: u32) -> Vec<Socke
     drawn.into_iter().collect()
 }
 
-/// An IPv6 address as providers give them to homes: a network of one of the registries, and a host that its own
-/// system has chosen.
+/// An IPv6 address as providers give them to homes: a network of one of the registries, and a host that its
+/// own system has chosen.
 fn home6(random: &mut Random) -> Ipv6Addr {
     const REGISTRIES: [u16; 8] =
         [LIVE6[0], LIVE6[1], LIVE6[2], LIVE6[0], LIVE6[1], LIVE6[2], SILENT6, UNREACHABLE6];

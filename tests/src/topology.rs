@@ -15,8 +15,8 @@
 //! are gone are.
 //!
 //! [`Office::dual_stack`] is the same with IPv6 beside IPv4: every host has `2001:db8:77::NUMBER` beside
-//! `10.77.0.NUMBER`, and the internet answers for the addresses of three registries. [`Office::host`] plugs in more
-//! hosts.
+//! `10.77.0.NUMBER`, and the internet answers for the addresses of three registries. [`Office::host`] plugs
+//! in more hosts.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -1,5 +1,5 @@
-//! The witness: another tool, on another port of the switch, with the same clock. What tests claim about time is
-//! measured against it.
+//! The witness: another tool, on another port of the switch, with the same clock. What tests claim about time
+//! is measured against it.
 
 use std::{
     collections::{HashMap, HashSet},

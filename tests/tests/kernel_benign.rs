@@ -1,4 +1,5 @@
-//! An office at work names nobody: a minute of mixed benign load in the tests, half an hour by `cargo xtask soak`.
+//! An office at work names nobody: a minute of mixed benign load in the tests, half an hour by `cargo xtask
+//! soak`.
 
 use std::{
     env, thread,

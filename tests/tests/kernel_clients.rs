@@ -1,6 +1,6 @@
-//! Every way in which a client can look for peers is named within seconds: two clients, two protocols, by tracker
-//! only, by DHT only, and with encryption required. All of them at the same time, each on a host of its own, under
-//! one sensor.
+//! Every way in which a client can look for peers is named within seconds: two clients, two protocols, by
+//! tracker only, by DHT only, and with encryption required. All of them at the same time, each on a host of
+//! its own, under one sensor.
 
 use std::{
     collections::{BTreeMap, HashMap},

@@ -138,7 +138,8 @@ fn fits(browser: &Browser<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Keeps what the page looks like where the environment names a directory for it: pictures are for people to look at.
+/// Keeps what the page looks like where the environment names a directory for it: pictures are for people to
+/// look at.
 fn save_picture(browser: &Browser<'_>, name: &str) -> Result<()> {
     let Some(directory) = std::env::var_os("SENSOR_TEST_PICTURES") else { return Ok(()) };
     let path = std::path::Path::new(&directory).join(format!("page-{name}.png"));

@@ -23,8 +23,8 @@ use sensor_user::{
 };
 
 /// Instructions that the verifier may look at in each program, on any kernel; its limit is 1,000,000. What
-/// each kernel takes is in docs/kernels.md. `inspect` has all ways through the parser meet in one answer, and is only
-/// loaded by who asks for it.
+/// each kernel takes is in docs/kernels.md. `inspect` has all ways through the parser meet in one answer, and
+/// is only loaded by who asks for it.
 const BUDGETS: [(&str, u32); 3] = [("sensor", 100_000), ("sensor_frags", 100_000), ("inspect", 200_000)];
 
 const FRAMES: u16 = 1_000;

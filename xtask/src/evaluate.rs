@@ -21,7 +21,8 @@ use crate::exec::{cargo, exec, root, target};
 /// What to measure.
 #[derive(Args)]
 pub struct Options {
-    /// Folder of captures with a labels.csv (columns file, label, hosts, and networks where not all local ones are private) [default: tests/data].
+    /// Folder of captures with a labels.csv (columns file, label, hosts, and networks where not all local
+    /// ones are private) [default: tests/data].
     #[arg(value_name = "DIR")]
     pub directory: Option<PathBuf>,
     /// Sensitivity to measure at: low, normal or high.

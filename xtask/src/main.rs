@@ -24,7 +24,8 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 enum Task {
-    /// Installs what is missing: the eBPF toolchain and what the tests run; changes nothing where all is there.
+    /// Installs what is missing: the eBPF toolchain and what the tests run; changes nothing where all is
+    /// there.
     Setup,
     /// Builds the sensor with its kernel program.
     Build(build::Options),
@@ -32,7 +33,8 @@ enum Task {
     Lint,
     /// Everything: set-up, lint, unit tests and, as root, the tests with the real kernel.
     Test(test::Options),
-    /// The comparison of the parsers with many more frames, and the benign load for longer, than in a test (as root).
+    /// The comparison of the parsers with many more frames, and the benign load for longer, than in a test
+    /// (as root).
     Soak(soak::Options),
     /// Fuzzes the parser and the reader of capture files (with a nightly compiler).
     Fuzz(fuzz::Options),

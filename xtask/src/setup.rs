@@ -104,8 +104,8 @@ fn programs(wanted: impl Fn(&str) -> bool) -> Result<()> {
     apt::install(&packages)
 }
 
-/// Prometheus, Alertmanager and their checkers. Their packages would start servers, so only the programs are taken
-/// out of them.
+/// Prometheus, Alertmanager and their checkers. Their packages would start servers, so only the programs are
+/// taken out of them.
 pub fn prometheus() -> Result<()> {
     programs_of("prometheus", &["promtool", "prometheus"])?;
     programs_of("prometheus-alertmanager", &["amtool", "prometheus-alertmanager"])?;
@@ -127,8 +127,8 @@ fn programs_of(package: &str, programs: &[&'static str]) -> Result<()> {
     remove(&archive)
 }
 
-/// The one file that Debian's Alertmanager needs beside itself: it ends at once where this is missing, and the path is
-/// compiled into it.
+/// The one file that Debian's Alertmanager needs beside itself: it ends at once where this is missing, and
+/// the path is compiled into it.
 fn alertmanager_template() -> Result<()> {
     const DIRECTORY: &str = "/usr/share/prometheus/alertmanager";
     if Path::new(DIRECTORY).join("default.tmpl").is_file() || !is_root() {

@@ -1,5 +1,5 @@
-//! `cargo xtask soak`: what the tests do with a hundred thousand frames and in a minute, with as many and for as long as
-//! one has time for; and `inspect` against tshark on the captures at hand.
+//! `cargo xtask soak`: what the tests do with a hundred thousand frames and in a minute, with as many and for
+//! as long as one has time for; and `inspect` against tshark on the captures at hand.
 
 use std::path::{self, PathBuf};
 
@@ -15,7 +15,8 @@ use crate::{
 const FRAMES: &str = "SENSOR_PARITY_FRAMES";
 /// How long the benign load lasts; the name is also known to `tests/tests/kernel_benign.rs`.
 const SECONDS: &str = "SENSOR_BENIGN_SECONDS";
-
+/// That the comparison with tshark is wanted; the name is also known to `tests/tests/tshark.rs`.
+const TSHARK: &str = "SENSOR_TSHARK";
 /// Where the captures of others are; the name is also known to `tests/src/lib.rs`.
 const CAPTURES: &str = "SENSOR_CAPTURES";
 
@@ -33,8 +34,8 @@ pub struct Options {
     captures: Option<PathBuf>,
 }
 
-/// Holds the parser in the kernel, the one in user space and independent ones against each other; then watches an
-/// office at work.
+/// Holds the parser in the kernel, the one in user space and independent ones against each other; then
+/// watches an office at work.
 pub fn run(options: &Options) -> Result<()> {
     if !is_root() {
         bail!("this loads an XDP program and makes network namespaces: run the same command as root");
@@ -45,26 +46,28 @@ pub fn run(options: &Options) -> Result<()> {
         if let Err(error) = setup::tshark() {
             eprintln!("tshark: {error:#}");
         }
-        test("kernel_parity", &[], options)?;
-        test("tshark", &["--include-ignored"], options)?;
+        test("kernel_parity", options)?;
+        test("tshark", options)?;
     }
     if options.minutes > 0 {
         setup::tests()?;
-        test("kernel_benign", &[], options)?;
+        test("kernel_benign", options)?;
     }
     Ok(())
 }
 
 /// Runs a test, one claim after the other so that what they print stays apart.
-fn test(name: &str, arguments: &[&str], options: &Options) -> Result<()> {
+fn test(name: &str, options: &Options) -> Result<()> {
     let mut command = cargo();
-    // Not optimised: a million frames take a minute and a half, an optimised build takes longer than it saves.
+    // Not optimised: a million frames take a minute and a half, an optimised build takes longer than it
+    // saves.
     command.args(["test", "--locked", "--package", "sensor-tests", "--test", name]);
-    command.args(["--", "--nocapture", "--test-threads", "1"]).args(arguments);
+    command.args(["--", "--nocapture", "--test-threads", "1"]);
     if let Some(folder) = &options.captures {
         let folder = path::absolute(folder).with_context(|| format!("no folder {}", folder.display()))?;
         command.env(CAPTURES, folder);
     }
+    command.env(TSHARK, "1");
     command.env(FRAMES, options.frames.to_string()).env(SECONDS, (options.minutes * 60).to_string());
     exec(&mut command)
 }

@@ -3,8 +3,8 @@
 //! A file is read through one buffer, so a pipe or standard input is as good as a file and nothing is
 //! mapped that another process could cut short. Frames borrow from the buffer: none is copied.
 //!
-//! File headers and interface descriptions are `pcap-parser`'s to read. Framing is done here, because an error has to
-//! name the record, and because a block that nobody needs is skipped without being understood.
+//! File headers and interface descriptions are `pcap-parser`'s to read. Framing is done here, because an
+//! error has to name the record, and because a block that nobody needs is skipped without being understood.
 
 #[cfg(test)]
 pub(crate) mod builder;

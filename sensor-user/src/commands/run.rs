@@ -32,9 +32,11 @@ const HTTP_STOP: Duration = Duration::from_secs(1);
 /// How long the live view may take to give the terminal back.
 const VIEW_STOP: Duration = Duration::from_secs(1);
 
-/// Runs with the configuration that `read` gives until told to stop by SIGTERM or SIGINT; SIGHUP makes it `read` again.
+/// Runs with the configuration that `read` gives until told to stop by SIGTERM or SIGINT; SIGHUP makes it
+/// `read` again.
 ///
-/// While a table holds the terminal, `log` keeps what is logged. Everything that can be refused without touching a mirror port is tried first.
+/// While a table holds the terminal, `log` keeps what is logged. Everything that can be refused without
+/// touching a mirror port is tried first.
 pub fn run(read: &dyn Fn() -> Result<Config, ConfigError>, log: LogPane) -> anyhow::Result<()> {
     let config = read()?;
     if config.interfaces.is_empty() {

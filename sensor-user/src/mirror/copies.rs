@@ -1,10 +1,11 @@
 //! Whether every frame comes twice, as where both directions of both ends of a path are mirrored.
 //!
-//! The two copies come within microseconds of each other, so they lie in the same drain, and the frames of each flow
-//! are even in number. On a sound mirror half of the counts are odd. Two kinds of sound traffic have many even counts:
-//! resolvers that ask for A and AAAA together (UDP, which is left out), and machines that repeat one exchange for
-//! ever. So a verdict needs TCP flows of several pairs with various counts; and an exchange that repeats is sometimes
-//! cut by the end of a drain, which makes odd counts where frames are single, but not where they are double.
+//! The two copies come within microseconds of each other, so they lie in the same drain, and the frames of
+//! each flow are even in number. On a sound mirror half of the counts are odd. Two kinds of sound traffic
+//! have many even counts: resolvers that ask for A and AAAA together (UDP, which is left out), and machines
+//! that repeat one exchange for ever. So a verdict needs TCP flows of several pairs with various counts; and
+//! an exchange that repeats is sometimes cut by the end of a drain, which makes odd counts where frames are
+//! single, but not where they are double.
 
 use sensor_common::packet::Marks;
 
@@ -17,7 +18,8 @@ const MIN_FLOWS: u64 = 200;
 /// Distinct even counts among them.
 const MIN_COUNTS: u32 = 4;
 
-/// Share of odd counts up to which frames are called double. Zero, but for copies between which a drain ended.
+/// Share of odd counts up to which frames are called double. Zero, but for copies between which a drain
+/// ended.
 const MOST_ODD: f64 = 0.01;
 
 /// Counts of frames of the flows of some drains.

@@ -1,15 +1,16 @@
 //! Openings of TCP conversations as probes of the mirror.
 //!
-//! A sender that goes on after its SYN has received a SYN+ACK, and one that goes on after its SYN+ACK has received an
-//! ACK: in both cases the other direction had a frame after the first and before the last of what was seen here. If
-//! both ends of that stretch lie in one drain, so does the answer, and a mirror that shows both directions shows it.
+//! A sender that goes on after its SYN has received a SYN+ACK, and one that goes on after its SYN+ACK has
+//! received an ACK: in both cases the other direction had a frame after the first and before the last of what
+//! was seen here. If both ends of that stretch lie in one drain, so does the answer, and a mirror that shows
+//! both directions shows it.
 //!
 //! - The other direction has no frame at all in the drain: it is not mirrored.
-//! - It has frames, but not the SYN+ACK: that frame was lost before it came here. SYN+ACKs are a fair sample of all
-//!   frames for a queue that drops what finds it full, so their loss estimates that of all.
+//! - It has frames, but not the SYN+ACK: that frame was lost before it came here. SYN+ACKs are a fair sample
+//!   of all frames for a queue that drops what finds it full, so their loss estimates that of all.
 //!
-//! Scans, dead peers and forged floods do not matter: they never go on. Entries that stand for several connections
-//! are left out, since their answers cannot be told apart.
+//! Scans, dead peers and forged floods do not matter: they never go on. Entries that stand for several
+//! connections are left out, since their answers cannot be told apart.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -28,12 +29,12 @@ const SAMPLE: usize = 512;
 /// Openings that a verdict on directions rests on.
 const MIN_OPENINGS: u64 = 20;
 
-/// Share of one-sided openings from which the mirror is called one-way. A one-way mirror makes it all of them; the
-/// rest is for conversations that cross it twice.
+/// Share of one-sided openings from which the mirror is called one-way. A one-way mirror makes it all of
+/// them; the rest is for conversations that cross it twice.
 const ONE_WAY: f64 = 0.9;
 
-/// Share from which it is called partly so. On a sound mirror it is zero but for frames that two CPUs handle in
-/// another order while a drain flips the table, far below 1 %.
+/// Share from which it is called partly so. On a sound mirror it is zero but for frames that two CPUs handle
+/// in another order while a drain flips the table, far below 1 %.
 const PARTLY: f64 = 0.1;
 
 /// Openings with both directions that a verdict on missing frames rests on.

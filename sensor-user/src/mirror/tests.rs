@@ -233,7 +233,8 @@ fn what_is_not_proved_again_in_ten_minutes_no_longer_holds() {
 }
 
 proptest! {
-    /// Whatever is lost, a mirror that shows single frames of both directions is never called one-way or doubled.
+    /// Whatever is lost, a mirror that shows single frames of both directions is never called one-way or
+    /// doubled.
     #[test]
     fn loss_is_not_taken_for_a_missing_direction(
         lost in proptest::collection::vec(0_u64..4, 300),
@@ -244,7 +245,8 @@ proptest! {
             let [client, server] = both;
             let client = Flow { packets: client.packets + extra[at], ..client };
             let marks = if lost[at] == 0 { Marks::OTHER } else { SYN_ACK_ON };
-            vec![client, Flow { marks, packets: (server.packets + extra[at] + 1).saturating_sub(lost[at]).max(1), ..server }]
+            let packets = (server.packets + extra[at] + 1).saturating_sub(lost[at]).max(1);
+            vec![client, Flow { packets, marks, ..server }]
         });
         for wrong in [Problem::OneWay, Problem::PartlyOneWay, Problem::DuplicatedFrames] {
             prop_assert!(!problems.contains(&wrong), "{problems:?}");

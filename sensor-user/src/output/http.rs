@@ -200,10 +200,11 @@ impl Server {
 
 /// What the standard library does not set, for `listener` and for what it accepts.
 fn prepare(listener: &TcpListener, limits: Limits) -> nix::Result<()> {
-    // The default queue is so short that a thousand clients at once would make the kernel drop a scraper's first
-    // packet, which costs it a second or more.
+    // The default queue is so short that a thousand clients at once would make the kernel drop a scraper's
+    // first packet, which costs it a second or more.
     socket::listen(listener, Backlog::MAXCONN)?;
-    // Without this the kernel takes up to 4 MiB for each client that does not read, and the time to copy them.
+    // Without this the kernel takes up to 4 MiB for each client that does not read, and the time to copy
+    // them.
     socket::setsockopt(listener, SndBuf, &limits.send_buffer)
 }
 

@@ -1,7 +1,7 @@
 //! Posting alerts without Prometheus: to Alertmanagers, and to webhooks as JSON objects.
 //!
-//! The run loop only puts notices into bounded queues, one for each receiver, so that a receiver that is down holds up
-//! neither the drain nor the other receivers. A thread with a runtime of its own posts them. What
+//! The run loop only puts notices into bounded queues, one for each receiver, so that a receiver that is down
+//! holds up neither the drain nor the other receivers. A thread with a runtime of its own posts them. What
 //! does not fit into a queue, or cannot be delivered in time, is counted.
 //!
 //! Alerts that are suppressed are held back here, and posted if they still hold when the suppression ends.
@@ -57,8 +57,8 @@ pub struct Patience {
     pub queue: usize,
     /// What one attempt may take, from connecting to the answer.
     pub deadline: Duration,
-    /// From the first failed attempt to the next; doubled after each, up to `longest_backoff`. A random half of it is
-    /// left out, so that several sensors do not come back at once.
+    /// From the first failed attempt to the next; doubled after each, up to `longest_backoff`. A random half
+    /// of it is left out, so that several sensors do not come back at once.
     pub backoff: Duration,
     /// See `backoff`.
     pub longest_backoff: Duration,
@@ -143,8 +143,8 @@ pub struct Notifier {
 }
 
 impl Notifier {
-    /// Starts posting to what `notify` names; none where it names nothing. `page` is the address of this sensor's page,
-    /// unless `notify` knows better.
+    /// Starts posting to what `notify` names; none where it names nothing. `page` is the address of this
+    /// sensor's page, unless `notify` knows better.
     pub fn start(notify: &Notify, page: &str, patience: Patience) -> Result<Option<Self>, NotifyError> {
         let ways = notify.alertmanager.iter().map(|endpoint| (Way::Alertmanager, endpoint));
         let ways: Vec<_> =
@@ -219,8 +219,8 @@ impl Notifier {
         }
     }
 
-    /// Replaces what is suppressed: for receivers an alert that holds ends when it becomes so, and begins when it is no
-    /// longer.
+    /// Replaces what is suppressed: for receivers an alert that holds ends when it becomes so, and begins
+    /// when it is no longer.
     pub fn suppress(&mut self, suppressions: &[Suppression], now: Timestamp) {
         let mut notices = Vec::new();
         for (&(kind, source), Holding { alert, told }) in &mut self.holding {

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 /// Mean and sample variance of the last values of a series.
 ///
-/// Computed from the values themselves, in two passes, each time it is asked: windows are short, and a running
-/// sum over a sliding window gathers rounding errors for ever.
+/// Computed from the values themselves, in two passes, each time it is asked: windows are short, and a
+/// running sum over a sliding window gathers rounding errors for ever.
 #[derive(Clone, Debug)]
 pub struct Window {
     values: VecDeque<f64>,
@@ -152,7 +152,8 @@ mod tests {
             values in prop::collection::vec(0u32..100_000, 0..200),
             capacity in 1usize..50,
         ) {
-            let values: Vec<i128> = values.into_iter().map(|value| i128::from(offset) + i128::from(value)).collect();
+            let values = values.into_iter().map(|value| i128::from(offset) + i128::from(value));
+            let values: Vec<i128> = values.collect();
             let mut window = Window::new(capacity);
             for value in &values {
                 window.push(*value as f64);
@@ -181,7 +182,8 @@ mod tests {
                 deviation.grow(counts[which], by);
                 counts[which] += by;
             }
-            let present: Vec<f64> = counts.iter().filter(|&&count| count > 0).map(|&count| count as f64).collect();
+            let present = counts.iter().filter(|&&count| count > 0);
+            let present: Vec<f64> = present.map(|&count| count as f64).collect();
             let n = present.len() as f64;
             let mean = present.iter().sum::<f64>() / n;
             let expected = present.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / n;

@@ -55,16 +55,16 @@ pub fn random(random: &mut Random, count: usize) -> Vec<FrameFlow> {
         .collect()
 }
 
-/// So many distinct flows that one who knew the secret to be `HashSecret::new([0; 5])` would choose: all of them
-/// at home in one bucket of a table with `2^bucket_bits`.
+/// So many distinct flows that one who knew the secret to be `HashSecret::new([0; 5])` would choose: all of
+/// them at home in one bucket of a table with `2^bucket_bits`.
 pub fn colliding(count: usize, bucket_bits: u32) -> Vec<FrameFlow> {
     let secret = HashSecret::new([0; 5]);
     let home = |addresses: u64| {
         let key = KeyV4::new(addresses, PORT, sensor_common::packet::TCP);
         Home::of(key.hash(|word| secret.0[word]), (1 << bucket_bits) - 1)
     };
-    // With multipliers of 1 the high half of the hash is the destination (in memory order), and the two bits below
-    // it the highest of source xor destination. What varies: the rest of both.
+    // With multipliers of 1 the high half of the hash is the destination (in memory order), and the two bits
+    // below it the highest of source xor destination. What varies: the rest of both.
     let wanted = home(0);
     let step = 1_u64 << (32 + bucket_bits);
     let destinations = (0..).map(move |n: u64| n.wrapping_mul(step)).take(64);
@@ -77,8 +77,8 @@ pub fn colliding(count: usize, bucket_bits: u32) -> Vec<FrameFlow> {
         .collect()
 }
 
-/// The smallest Ethernet frame, less its check sequence as XDP sees it: IPv4, TCP with ACK. The flow is written
-/// in by the driver.
+/// The smallest Ethernet frame, less its check sequence as XDP sees it: IPv4, TCP with ACK. The flow is
+/// written in by the driver.
 pub fn tcp_frame() -> [u8; 60] {
     let mut frame = [0; 60];
     frame[12..14].copy_from_slice(&[0x08, 0x00]);

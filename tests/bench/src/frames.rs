@@ -115,8 +115,8 @@ impl Bench {
         Ok(Costs(costs).net())
     }
 
-    /// Known flows in random order, in tables that were in use before: what the kernel's maps hand out first lies in
-    /// order, what they hand out again does not.
+    /// Known flows in random order, in tables that were in use before: what the kernel's maps hand out first
+    /// lies in order, what they hand out again does not.
     pub fn known(&mut self, flows: u32, rounds: usize) -> Result<Costs> {
         let mut list = random(&mut self.random, flows as usize);
         self.driver.set_flows(&list)?;
@@ -348,8 +348,8 @@ pub fn chosen(rounds: usize, report: &mut Report) -> Result<()> {
 
 /// Two CPUs at once against one.
 ///
-/// Two processors of a virtual machine may be threads of one core, and they share its caches. So the empty program is
-/// taken off as it costs on two CPUs too, and the table is one that fits a core's own cache.
+/// Two processors of a virtual machine may be threads of one core, and they share its caches. So the empty
+/// program is taken off as it costs on two CPUs too, and the table is one that fits a core's own cache.
 pub fn two_cpus(rounds: usize, report: &mut Report) -> Result<()> {
     const FLOWS: u32 = 1 << 10;
     ensure!(cpus()? >= 2, "two CPUs are needed");

@@ -1,7 +1,7 @@
 //! What flow-sensor costs, measured side by side with what it could have been built on.
 //!
-//! Everything is measured in CPU time, the candidates taking turns, so that a shared machine does little harm; what
-//! counts are the ratios. Run by `cargo xtask bench`, as root.
+//! Everything is measured in CPU time, the candidates taking turns, so that a shared machine does little
+//! harm; what counts are the ratios. Run by `cargo xtask bench`, as root.
 #![deny(unsafe_code)]
 
 mod agent;

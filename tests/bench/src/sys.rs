@@ -52,7 +52,8 @@ struct BatchAttr {
     flags: u64,
 }
 
-/// Empties a hash map by `BPF_MAP_LOOKUP_AND_DELETE_BATCH`, `batch` entries a call, into buffers that are made once.
+/// Empties a hash map by `BPF_MAP_LOOKUP_AND_DELETE_BATCH`, `batch` entries a call, into buffers that are
+/// made once.
 pub struct BatchDrain {
     keys: Vec<u8>,
     values: Vec<u64>,
@@ -84,7 +85,8 @@ impl BatchDrain {
                 map_fd: fd.as_raw_fd().cast_unsigned(),
                 ..BatchAttr::default()
             };
-            // SAFETY: the attribute names buffers that hold `count` keys and values, and a token as long as a key.
+            // SAFETY: the attribute names buffers that hold `count` keys and values, and a token as long as a
+            // key.
             let result = unsafe {
                 libc::syscall(
                     libc::SYS_bpf,

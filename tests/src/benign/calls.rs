@@ -1,5 +1,6 @@
-//! Calls and meetings: STUN (RFC 8489) from the socket of the call, checks of the other side's candidates (RFC 8445),
-//! then media both ways. Most calls are between two, some among four, some by way of a provider's server.
+//! Calls and meetings: STUN (RFC 8489) from the socket of the call, checks of the other side's candidates
+//! (RFC 8445), then media both ways. Most calls are between two, some among four, some by way of a provider's
+//! server.
 
 use std::{net::SocketAddr, time::Duration};
 

@@ -1,5 +1,5 @@
-//! Programs that fetch: a crawler that has many servers in hand at once, updates from a few mirrors, backups to one
-//! server, and news read by the users behind the router. All but the backups by curl.
+//! Programs that fetch: a crawler that has many servers in hand at once, updates from a few mirrors, backups
+//! to one server, and news read by the users behind the router. All but the backups by curl.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},

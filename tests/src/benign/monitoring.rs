@@ -1,5 +1,5 @@
-//! Monitoring of another site: pings of all its addresses (fping), and TCP checks of every host that is known there, a
-//! few of which are down.
+//! Monitoring of another site: pings of all its addresses (fping), and TCP checks of every host that is known
+//! there, a few of which are down.
 
 use std::{net::Ipv4Addr, process::Command, time::Duration};
 

@@ -1,5 +1,5 @@
-//! A recursive resolver (unbound's library, by its program unbound-host) with an Internet of name servers below it:
-//! roots, top-level domains, and many servers that hold the names.
+//! A recursive resolver (unbound's library, by its program unbound-host) with an Internet of name servers
+//! below it: roots, top-level domains, and many servers that hold the names.
 
 use std::{
     fs,
@@ -79,7 +79,8 @@ async fn answer_at(address: Ipv4Addr, level: Level) -> Result<()> {
     Ok(())
 }
 
-/// The answer to one question (RFC 1035 section 4): a referral with the server's address, or the address itself.
+/// The answer to one question (RFC 1035 section 4): a referral with the server's address, or the address
+/// itself.
 fn answer(query: &[u8], level: Level) -> Option<Vec<u8>> {
     /// Where the question begins.
     const QUESTION: usize = 12;

@@ -1,4 +1,5 @@
-//! Browsing over QUIC: UDP to port 443 of many servers, several datagrams each, and TCP where a network blocks it.
+//! Browsing over QUIC: UDP to port 443 of many servers, several datagrams each, and TCP where a network
+//! blocks it.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! What runs beside everything else on a desk: chat, push and mail over connections that stay open, and a game's lobby
-//! that asks one operator's servers how far away they are.
+//! What runs beside everything else on a desk: chat, push and mail over connections that stay open, and a
+//! game's lobby that asks one operator's servers how far away they are.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},

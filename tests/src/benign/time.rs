@@ -1,5 +1,5 @@
-//! Network time: a client with a pool of servers (RFC 5905), from its own port 123 as daemons do it, and single questions
-//! from any port as programs do it. One server of the pool is gone.
+//! Network time: a client with a pool of servers (RFC 5905), from its own port 123 as daemons do it, and
+//! single questions from any port as programs do it. One server of the pool is gone.
 
 use std::{net::Ipv4Addr, time::Duration};
 

@@ -1,8 +1,8 @@
-//! Records the committed captures: real clients discovering peers, an office at work, and scans, as the mirror port of
-//! the office shows them.
+//! Records the committed captures: real clients discovering peers, an office at work, and scans, as the
+//! mirror port of the office shows them.
 //!
-//! `cargo run --release -p sensor-tests --bin record SCENE FILE [SECONDS]`, as root; without arguments it names the
-//! scenes. Needs Debian's tcpdump and what runs in the scene.
+//! `cargo run --release -p sensor-tests --bin record SCENE FILE [SECONDS]`, as root; without arguments it
+//! names the scenes. Needs Debian's tcpdump and what runs in the scene.
 
 use std::{
     collections::HashMap,
@@ -30,8 +30,8 @@ use sensor_user::capture::file::CaptureFile;
 const SNAP_LENGTH: &str = "94";
 /// How long somebody browses before the client or the scan is started.
 const BEFORE: Duration = Duration::from_secs(8);
-/// So many frames of each conversation are kept, both directions together: who opened it and what became of it is in
-/// the first few. Of an office at work only the opening, or half a minute of it would be a megabyte.
+/// So many frames of each conversation are kept, both directions together: who opened it and what became of
+/// it is in the first few. Of an office at work only the opening, or half a minute of it would be a megabyte.
 const KEPT: u32 = 6;
 const KEPT_OF_OFFICE: u32 = 2;
 /// The number of the client's host.

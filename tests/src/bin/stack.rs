@@ -1,8 +1,8 @@
-//! The whole way from a frame to a page, to look at: the office of the demo, the sensor, Prometheus, Alertmanager and a
-//! pager that prints what it gets.
+//! The whole way from a frame to a page, to look at: the office of the demo, the sensor, Prometheus,
+//! Alertmanager and a pager that prints what it gets.
 //!
-//! Run by `cargo xtask stack`. Everything happens in network namespaces; only the servers' ports can be reached from
-//! this machine's loopback. It goes on until Ctrl-C and leaves nothing behind.
+//! Run by `cargo xtask stack`. Everything happens in network namespaces; only the servers' ports can be
+//! reached from this machine's loopback. It goes on until Ctrl-C and leaves nothing behind.
 
 use std::{
     net::SocketAddr,

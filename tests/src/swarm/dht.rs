@@ -1,5 +1,6 @@
-//! DHT nodes (BEP 5, and BEP 32 for IPv6): one socket per port stands for the nodes on that port of every address, and answers
-//! from the address that was asked. Real clients speak uTP on the same port, and so do these.
+//! DHT nodes (BEP 5, and BEP 32 for IPv6): one socket per port stands for the nodes on that port of every
+//! address, and answers from the address that was asked. Real clients speak uTP on the same port, and so do
+//! these.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -38,8 +39,8 @@ impl Known {
         Self { peers, nodes: nodes.into_iter().map(|node| (identity(node), node)).collect() }
     }
 
-    /// The nodes next to `target` of those that `own` knows: a few at every distance from itself, as Kademlia has
-    /// it, so that a search takes several steps and each brings it nearer.
+    /// The nodes next to `target` of those that `own` knows: a few at every distance from itself, as Kademlia
+    /// has it, so that a search takes several steps and each brings it nearer.
     fn nearest(&self, own: &Id, target: &Id) -> Vec<&(Id, SocketAddr)> {
         let mut buckets = [0; 8 * size_of::<Id>() + 1];
         let mut table: Vec<_> = self
@@ -106,7 +107,8 @@ fn answer(query: &[u8], own: &Id, known: &Known, asked: usize) -> Option<Vec<u8>
     Some(text)
 }
 
-/// The identity of the node at `address`, by chance but always the same: FNV-1a over the address seeds the rest.
+/// The identity of the node at `address`, by chance but always the same: FNV-1a over the address seeds the
+/// rest.
 fn identity(address: SocketAddr) -> Id {
     let seed = compact_one(address)
         .into_iter()

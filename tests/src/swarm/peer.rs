@@ -1,7 +1,7 @@
 //! Live peers: they return the greeting (BEP 3) and then have nothing to give.
 //!
-//! Who begins with anything but the greeting wants encryption, and is handed on to a real client that insists on it,
-//! if there is one.
+//! Who begins with anything but the greeting wants encryption, and is handed on to a real client that insists
+//! on it, if there is one.
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -1,5 +1,5 @@
-//! The kernel's instance of the parser against the one in this process, and both against etherparse where it can
-//! read, or in what was put into a tunnel: on generated frames, right and wrong, and on captures.
+//! The kernel's instance of the parser against the one in this process, and both against etherparse where it
+//! can read, or in what was put into a tunnel: on generated frames, right and wrong, and on captures.
 
 use std::env;
 

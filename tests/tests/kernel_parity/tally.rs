@@ -1,5 +1,5 @@
-//! What a run of the comparison covered, so that its reader sees it: what was built around the frames, and which
-//! headers were walked.
+//! What a run of the comparison covered, so that its reader sees it: what was built around the frames, and
+//! which headers were walked.
 
 use std::{collections::BTreeMap, fmt};
 

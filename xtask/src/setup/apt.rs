@@ -69,8 +69,8 @@ pub fn names(pattern: &str) -> Result<Vec<String>> {
     Ok(search())
 }
 
-/// Runs a command that fetches packages. Lists that were read long ago name files that are gone: where it fails,
-/// and this is root, once more with new ones.
+/// Runs a command that fetches packages. Lists that were read long ago name files that are gone: where it
+/// fails, and this is root, once more with new ones.
 fn with_new_lists(command: &mut Command) -> Result<()> {
     let first = exec(command);
     if first.is_ok() || !is_root() {

@@ -72,8 +72,8 @@ impl Inspector {
         Ok(self.answer(frame, link)?.parsed())
     }
 
-    /// All that the kernel's parser says of a frame: also the flow that an ICMP error quotes, and whose datagram a
-    /// later fragment is of.
+    /// All that the kernel's parser says of a frame: also the flow that an ICMP error quotes, and whose
+    /// datagram a later fragment is of.
     pub fn answer(&mut self, frame: &CapturedFrame<'_>, link: Link) -> Result<Inspection, InspectError> {
         let bytes = &frame.bytes[..frame.bytes.len().min(MAX_FRAME)];
         let length = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);

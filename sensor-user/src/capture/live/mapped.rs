@@ -60,8 +60,18 @@ impl<T: Shared> MappedArray<T> {
 
     /// Writes one element.
     pub fn write(&mut self, index: usize, value: T) {
-        // SAFETY: as for `read`; the mapping is writable and this is its only handle.
+        // SAFETY: as for `read`; the mapping is writable and this is its only handle in this process.
         unsafe { ptr::write_volatile(self.pointer(index), value) }
+    }
+
+    /// Writes one word of an element whose other words a program may be writing.
+    pub fn write_word(&mut self, index: usize, word: usize, value: u64) {
+        assert!(word < size_of::<T>() / size_of::<u64>(), "word {word} of {} bytes", size_of::<T>());
+        let pointer = self.pointer(index).cast::<u64>().wrapping_add(word);
+        // SAFETY: the word is within the element, and aligned because the size of elements is a multiple of
+        // 8; any bytes are a `T`. The mapping is writable, this is its only handle in this process, and the
+        // program does not write this word.
+        unsafe { ptr::write_volatile(pointer, value) }
     }
 
     /// Elements that no program touches: those of a generation that is inactive and quiescent.

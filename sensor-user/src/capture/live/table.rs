@@ -10,7 +10,7 @@ use aya::{
     maps::{HashMap, Map, MapData, MapError},
 };
 use sensor_common::{
-    control::{CPU_STATE, CpuState, EPOCH_WORD, FrameTotals, GENERATIONS, STATE_WORDS},
+    control::{CPU_STATE, CpuState, EPOCH_WORD, FrameTotals, GENERATIONS},
     packet::FlowKey,
     table::{
         AddressWords, BUCKETS_PER_WORD, Bucket, BucketV4, BucketV6, Counters, FLOWS_V4, FLOWS_V6, OVERFLOW,
@@ -29,7 +29,8 @@ const OVERFLOW_SHARE: u32 = 32;
 /// (kernel/bpf/hashtab.c, struct `htab_elem`), and a list head of 16 for each, up to a power of two.
 const OVERFLOW_ENTRY: u64 = 48 + size_of::<OverflowKey>() as u64 + size_of::<Counters>() as u64 + 2 * 16;
 
-/// Memory per flow that a table of this capacity takes at most, overflow, bitmap and both generations included.
+/// Memory per flow that a table of this capacity takes at most, overflow, bitmap and both generations
+/// included.
 const BYTES_V4: u64 = 256;
 /// The same for IPv6.
 const BYTES_V6: u64 = 2 * BYTES_V4;
@@ -50,9 +51,9 @@ pub struct TableSize {
 }
 
 impl TableSize {
-    /// Room for `capacity` on `cpus` CPUs: as much as fits into 256 bytes per IPv4 and 512 per IPv6 flow. That is a
-    /// quarter to half of the slots in use where the flows are spread evenly, and room for twice the fair share
-    /// of flows on one CPU. Never less than the smallest table, which a bitmap word sets.
+    /// Room for `capacity` on `cpus` CPUs: as much as fits into 256 bytes per IPv4 and 512 per IPv6 flow.
+    /// That is a quarter to half of the slots in use where the flows are spread evenly, and room for twice
+    /// the fair share of flows on one CPU. Never less than the smallest table, which a bitmap word sets.
     #[must_use]
     pub fn new(capacity: &Capacity, cpus: u32) -> Self {
         let overflow = |flows: u32| flows.div_ceil(OVERFLOW_SHARE);
@@ -168,8 +169,6 @@ pub struct FlowTable {
     /// How often the generations were switched.
     epoch: u32,
     cpu_state: MappedArray<CpuState>,
-    /// The same as words, to write the epoch.
-    cpu_words: MappedArray<u64>,
     v4: Family<u64>,
     v6: Family<[u64; 4]>,
     overflow: [HashMap<MapData, [u8; size_of::<OverflowKey>()], [u8; size_of::<Counters>()]>; GENERATIONS],
@@ -219,7 +218,6 @@ impl FlowTable {
             size,
             epoch: 0,
             cpu_state: map(ebpf, CPU_STATE, size.cpus)?,
-            cpu_words: map(ebpf, CPU_STATE, size.cpus * STATE_WORDS)?,
             v4: Family {
                 buckets: map(ebpf, FLOWS_V4, size.buckets(size.bucket_bits_v4))?,
                 used: map(ebpf, USED_V4, size.words(size.bucket_bits_v4))?,
@@ -241,7 +239,7 @@ impl FlowTable {
         let left = generation_of(self.epoch);
         self.epoch = self.epoch.wrapping_add(1);
         for cpu in 0..self.cpu_state.len() {
-            self.cpu_words.write(cpu * STATE_WORDS as usize + EPOCH_WORD, self.epoch.into());
+            self.cpu_state.write_word(cpu, EPOCH_WORD, self.epoch.into());
         }
         left
     }

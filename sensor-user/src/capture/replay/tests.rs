@@ -257,7 +257,10 @@ proptest! {
     /// The reference counts every frame of every period in the plainest way.
     #[test]
     fn drains_hold_what_a_plain_recount_finds(
-        steps in proptest::collection::vec((0_u64..3 * SECOND, 0_u8..3, 0_u16..4, 0_u16..3, any::<bool>()), 1..200),
+        steps in proptest::collection::vec(
+            (0_u64..3 * SECOND, 0_u8..3, 0_u16..4, 0_u16..3, any::<bool>()),
+            1..200,
+        ),
         drain_millis in prop::sample::select(vec![100_u64, 500, 1000, 2000]),
     ) {
         let config = Config { drain: Duration::from_millis(drain_millis), ..Config::default() };

@@ -1,10 +1,11 @@
 //! The names under which the sensor is asked.
 //!
-//! A web site can let its own name point to a sensor's address (DNS rebinding): to the browser, what the sensor answers
-//! then is that site's own, addresses and alerts included. Nothing else in such a request gives it away: over plain
-//! HTTP a browser says neither `Origin` nor `Sec-Fetch-Site`, and the site chooses the rest. But it must be asked by a
-//! name of the public DNS, which is the site's to give. Addresses are not, nor are the names of this machine, nor
-//! those that the public DNS does not have: without a dot, or in domains set aside for local use.
+//! A web site can let its own name point to a sensor's address (DNS rebinding): to the browser, what the
+//! sensor answers then is that site's own, addresses and alerts included. Nothing else in such a request
+//! gives it away: over plain HTTP a browser says neither `Origin` nor `Sec-Fetch-Site`, and the site chooses
+//! the rest. But it must be asked by a name of the public DNS, which is the site's to give. Addresses are
+//! not, nor are the names of this machine, nor those that the public DNS does not have: without a dot, or in
+//! domains set aside for local use.
 
 use std::{
     collections::HashSet,
@@ -121,7 +122,8 @@ mod tests {
 
     #[test]
     fn a_machine_has_a_name_in_every_domain_in_which_it_looks_for_names() {
-        let resolver = "# generated\nnameserver 10.0.0.1\nsearch Example.org lan.\noptions edns0\ndomain a.example\nsearch .\n";
+        let resolver = "# generated\nnameserver 10.0.0.1\nsearch Example.org lan.\n\
+            options edns0\ndomain a.example\nsearch .\n";
         let domains: Vec<String> = search_domains(resolver).collect();
         assert_eq!(domains, ["example.org", "lan", "a.example"]);
     }

@@ -91,8 +91,8 @@ impl Answer {
 }
 
 impl Routes {
-    /// Answers from `reader` to whoever asks by an address or one of `hosts`; drains are taken to have stopped
-    /// after `stalled_after` without one.
+    /// Answers from `reader` to whoever asks by an address or one of `hosts`; drains are taken to have
+    /// stopped after `stalled_after` without one.
     #[must_use]
     pub fn new(reader: Reader, stalled_after: Duration, hosts: Hosts) -> Self {
         Self { reader, stalled_after, counters: Counters::default(), streams: Streams::default(), hosts }

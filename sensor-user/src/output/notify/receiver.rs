@@ -1,8 +1,9 @@
 //! One receiver: what waits for it, and when it is tried again.
 //!
-//! A webhook gets every notice once, in order. An Alertmanager has no notion of order: it is told of all that holds,
-//! at once when something changes and again every [`Patience::resend`], each time with an end a few periods ahead. So
-//! an alert ends by itself where the sensor is gone, and an Alertmanager that was restarted learns of it again.
+//! A webhook gets every notice once, in order. An Alertmanager has no notion of order: it is told of all that
+//! holds, at once when something changes and again every [`Patience::resend`], each time with an end a few
+//! periods ahead. So an alert ends by itself where the sensor is gone, and an Alertmanager that was restarted
+//! learns of it again.
 
 use std::{
     collections::BTreeMap,
@@ -32,7 +33,8 @@ use crate::{
     error_chain,
 };
 
-/// Resend periods that an Alertmanager waits before it takes an alert for over: as many as Prometheus has it wait.
+/// Resend periods that an Alertmanager waits before it takes an alert for over: as many as Prometheus has it
+/// wait.
 const PERIODS_AHEAD: u32 = 4;
 
 /// How a receiver is spoken to.

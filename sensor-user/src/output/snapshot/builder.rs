@@ -126,8 +126,8 @@ impl SnapshotBuilder {
         self.interval = Some(interval);
     }
 
-    /// Notes whom sources contacted, and what came of it; after the alerts of the same drain, so that a source
-    /// that one of them gave a place keeps what it was named for.
+    /// Notes whom sources contacted, and what came of it; after the alerts of the same drain, so that a
+    /// source that one of them gave a place keeps what it was named for.
     pub fn observe(&mut self, observations: &[Observation]) {
         for observation in observations {
             self.places.observe(observation);

@@ -70,8 +70,8 @@ mod tests {
         pipeline::Pipeline,
     };
 
-    /// The first alert of a kind where a host is `quiet` for so many seconds and then makes `per_second` openings, of
-    /// which UDP ones are answered every third time.
+    /// The first alert of a kind where a host is `quiet` for so many seconds and then makes `per_second`
+    /// openings, of which UDP ones are answered every third time.
     fn found(
         kind: AlertKind,
         (quiet, per_second): (u32, u32),

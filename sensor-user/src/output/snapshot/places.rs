@@ -15,9 +15,9 @@
 //!   keep theirs.
 //! - A source without traffic for [`IDLE_LEAVE`], or that the statistics have forgotten, leaves.
 //!
-//! Long names, many roles and alerts take more [`room`], so places may be fewer than `max_sources`: the least busy
-//! sources leave, those with an alert last. A source pays for the most roles that it had since it has its place, so
-//! that roles that come and go do not make others do so.
+//! Long names, many roles and alerts take more [`room`], so places may be fewer than `max_sources`: the least
+//! busy sources leave, those with an alert last. A source pays for the most roles that it had since it has
+//! its place, so that roles that come and go do not make others do so.
 //!
 //! How busy a source is: its new connections in the interval or their mean over the window, whichever is
 //! more; then its bytes.
@@ -184,11 +184,11 @@ impl Places {
         }
     }
 
-    /// Gives `sources` places because of alerts that began, and the alerts room. Without effect on sources for which
-    /// there is none where every place belongs to a source with an alert.
+    /// Gives `sources` places because of alerts that began, and the alerts room. Without effect on sources
+    /// for which there is none where every place belongs to a source with an alert.
     ///
-    /// Once for all that begin in a drain: whoever forges thousands of sources with an alert must not have the places
-    /// put in order for each.
+    /// Once for all that begin in a drain: whoever forges thousands of sources with an alert must not have
+    /// the places put in order for each.
     pub(super) fn claim(&mut self, sources: impl IntoIterator<Item = IpAddr>, now: Timestamp) {
         self.shed();
         let mut leaving = None;
@@ -222,7 +222,8 @@ impl Places {
         }
     }
 
-    /// Whether there is room for a newcomer, if any, with extras, and for the alerts of all who then have a place.
+    /// Whether there is room for a newcomer, if any, with extras, and for the alerts of all who then have a
+    /// place.
     fn fits(&self, newcomer: Option<(IpAddr, usize)>) -> bool {
         let (mut used, mut alerts) = (self.used, self.alerts);
         if let Some((source, extras)) = newcomer {
@@ -233,8 +234,8 @@ impl Places {
         places <= self.max && used + alerts.bytes() <= room::available(self.max)
     }
 
-    /// Bytes of the series that a source has beyond those that all have: its roles, and connections that are neither
-    /// TCP nor UDP.
+    /// Bytes of the series that a source has beyond those that all have: its roles, and connections that are
+    /// neither TCP nor UDP.
     fn extras(&self, source: IpAddr, interval: Option<&SourceInterval>) -> usize {
         let before = self.taken.get(&source).map(|place| &place.totals).or_else(|| self.left.get(&source));
         let had_other = before.is_some_and(|totals| totals.new_other > 0);

@@ -1,9 +1,9 @@
 //! What series cost in the exposition, in bytes: the limit of `max_sources` is one on what a scrape brings.
 //!
 //! The name of a source is in each of its series, and an IPv6 address written out has 39 characters where an
-//! IPv4 address has at most 15. So `max_sources` buys that many IPv4 addresses with a role each, and fewer longer
-//! names or sources with more roles; and the series of alerts are paid for by the least busy sources. What the
-//! exposition then costs at most is tested where it is rendered.
+//! IPv4 address has at most 15. So `max_sources` buys that many IPv4 addresses with a role each, and fewer
+//! longer names or sources with more roles; and the series of alerts are paid for by the least busy sources.
+//! What the exposition then costs at most is tested where it is rendered.
 
 use std::net::IpAddr;
 
@@ -47,14 +47,16 @@ pub fn of_source(source: IpAddr) -> usize {
     SERIES_TEXT + SERIES * name(source)
 }
 
-/// Bytes that further series of a source take: one for each role, and for connections that are neither TCP nor UDP.
+/// Bytes that further series of a source take: one for each role, and for connections that are neither TCP
+/// nor UDP.
 pub fn of_extras(source: IpAddr, roles: &[Recognised], has_other: bool) -> usize {
     let name = name(source);
     let of_roles: usize = roles.iter().map(|it| ROLE_TEXT + it.role.name().len() + name).sum();
     of_roles + if has_other { OTHER_TEXT + name } else { 0 }
 }
 
-/// What the series of the alerts of those with a place take: known after each change without looking at all alerts.
+/// What the series of the alerts of those with a place take: known after each change without looking at all
+/// alerts.
 #[derive(Clone, Copy, Debug)]
 pub struct AlertRoom {
     /// Alerts by the length of their source's name.
@@ -78,7 +80,8 @@ impl AlertRoom {
         self.alerts[name(source)] -= alerts;
     }
 
-    /// Bytes that they take; which alerts are told with numbers may change, so it is those with the longest names.
+    /// Bytes that they take; which alerts are told with numbers may change, so it is those with the longest
+    /// names.
     pub fn bytes(&self) -> usize {
         let mut with_evidence = WITH_EVIDENCE;
         let by_name = self.alerts.iter().enumerate().rev().map(|(name, &alerts)| {
