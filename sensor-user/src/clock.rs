@@ -15,6 +15,14 @@ impl Timestamp {
         Self(seconds * 1_000_000_000)
     }
 
+    /// Whole seconds since the UNIX epoch; what comes after 2106 is taken for the last that fits.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "what does not fit is looked for")]
+    pub const fn seconds(self) -> u32 {
+        let seconds = self.0 / 1_000_000_000;
+        if seconds > u32::MAX as u64 { u32::MAX } else { seconds as u32 }
+    }
+
     /// Seconds since the UNIX epoch.
     #[must_use]
     pub fn as_secs_f64(self) -> f64 {

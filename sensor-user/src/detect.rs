@@ -148,6 +148,12 @@ impl Detectors {
     /// What every source takes in bytes.
     pub const BYTES_PER_SOURCE: usize =
         Scan::BYTES_PER_SOURCE + Torrent::BYTES_PER_SOURCE + Fanout::BYTES_PER_SOURCE;
+    /// What a source takes in addition in the rare case that everything is to be said of it: every role, a burst, an
+    /// alert of each literal rule, and allowed connections (their ports aside).
+    pub const MORE_BYTES_PER_SOURCE: usize = Torrent::BYTES_OF_ROLES
+        + Fanout::BYTES_PER_BURST
+        + 2 * Literal::BYTES_PER_ALERT
+        + Allow::BYTES_PER_SOURCE;
     /// What every suspect of the torrent detector takes in addition.
     pub const BYTES_PER_SUSPECT: usize = Torrent::BYTES_PER_SUSPECT;
 

@@ -127,7 +127,7 @@ impl Pipeline {
     #[must_use]
     pub const fn bytes_at_capacity(&self) -> usize {
         self.orientation.bytes_at_capacity()
-            + self.sources.capacity() * self.bytes_per_source()
+            + self.sources.capacity() * (self.bytes_per_source() + Detectors::MORE_BYTES_PER_SOURCE)
             + self.detectors.suspects() * Detectors::BYTES_PER_SUSPECT
     }
 

@@ -94,11 +94,11 @@ pub struct Fanout {
 }
 
 impl Fanout {
-    /// What every source takes in bytes at most: in tables of which at least 7 in 16 places are taken.
-    pub const BYTES_PER_SOURCE: usize =
-        (size_of::<(IpAddr, Baseline)>() + size_of::<(IpAddr, Rest)>() + size_of::<(IpAddr, Burst)>() + 3)
-            * 16
-            / 7;
+    /// What every source takes in bytes: in a table of which at least 7 in 16 places are taken.
+    pub const BYTES_PER_SOURCE: usize = (size_of::<(IpAddr, Baseline)>() + 1) * 16 / 7;
+    /// What a source takes in addition of which a part is allowed, and that has a burst.
+    pub const BYTES_PER_BURST: usize =
+        (size_of::<(IpAddr, Rest)>() + size_of::<(IpAddr, Burst)>() + 2) * 16 / 7;
 
     /// A detector that has seen nothing.
     #[must_use]

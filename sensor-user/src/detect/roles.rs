@@ -8,7 +8,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::{collections::HashMap, net::IpAddr};
+use std::{collections::HashMap, fmt, net::IpAddr};
 
 use foldhash::fast::RandomState;
 
@@ -20,7 +20,7 @@ const LOOK_ALIKE: u16 = 8;
 /// So many contacts of late make many: one a second and more.
 const MANY: u16 = 300;
 /// A gateway's hosts use so many services.
-const GATEWAY_SERVICES: usize = 3;
+const GATEWAY_SERVICES: u16 = 3;
 /// Monitoring polls so many services of local hosts ...
 const POLLED: u16 = 30;
 /// ... of which so many in a hundred answer.
@@ -130,16 +130,16 @@ impl Role {
     }
 
     /// The role of whoever contacts many hosts over a service that makes one by itself.
-    const fn of(service: Service) -> Option<(Self, &'static str)> {
+    const fn of(service: Service) -> Option<Self> {
         Some(match service {
-            Service::Names => (Self::Resolver, "name servers"),
-            Service::Mail => (Self::Mail, "mail servers"),
-            Service::Time => (Self::Time, "time servers"),
-            Service::Tor => (Self::Tor, "hosts on the ports of Tor relays"),
-            Service::Blockchain => (Self::Blockchain, "hosts on the ports of blockchain and IPFS nodes"),
-            Service::Delivery => (Self::Delivery, "hosts on the ports of Delivery Optimization or games"),
-            Service::Telephony => (Self::Telephony, "hosts on the ports of SIP"),
-            Service::Tunnel => (Self::Tunnel, "hosts on the ports of tunnels"),
+            Service::Names => Self::Resolver,
+            Service::Mail => Self::Mail,
+            Service::Time => Self::Time,
+            Service::Tor => Self::Tor,
+            Service::Blockchain => Self::Blockchain,
+            Service::Delivery => Self::Delivery,
+            Service::Telephony => Self::Telephony,
+            Service::Tunnel => Self::Tunnel,
             _ => return None,
         })
     }
@@ -153,7 +153,60 @@ pub struct Recognised {
     /// Since when without a break, as far as it was looked at.
     pub since: Timestamp,
     /// The numbers that show it.
-    pub because: String,
+    pub because: Because,
+}
+
+/// The numbers that show a role. They are put into words for whoever asks: all of them are kept for every source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Because {
+    /// New peers over the services of the role.
+    Peers(Role, u16),
+    /// New peers, and the number of services.
+    Services(u32, u16),
+    /// A socket spoke to STUN.
+    Stun,
+    /// Services of local hosts that it contacted, and how many of them answered.
+    Polled(u16, u16),
+    /// Conversations of clients that it answered, and their most frequent port.
+    Clients(u16, Option<u16>),
+    /// New peers on a shared port, and the most frequent one.
+    SharedPort(u16, Option<u16>),
+}
+
+impl fmt::Display for Because {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mostly =
+            |port: Option<u16>| port.map_or_else(String::new, |port| format!(", mostly port {port}"));
+        match *self {
+            Self::Peers(role, count) => write!(f, "{count} new {}", peers_of(role)),
+            Self::Services(peers, services) => write!(f, "{peers} new peers of {services} services"),
+            Self::Stun => f.write_str("a UDP socket spoke to STUN within five minutes"),
+            Self::Polled(polled, answered) => {
+                write!(f, "{polled} services of local hosts, of which {answered} answered")
+            }
+            Self::Clients(clients, port) => {
+                write!(f, "answered {clients} conversations of clients{}", mostly(port))
+            }
+            Self::SharedPort(peers, port) => write!(f, "{peers} new peers on a shared port{}", mostly(port)),
+        }
+    }
+}
+
+/// What is contacted by whoever has a role.
+const fn peers_of(role: Role) -> &'static str {
+    match role {
+        Role::Resolver => "name servers",
+        Role::Mail => "mail servers",
+        Role::Time => "time servers",
+        Role::Tor => "hosts on the ports of Tor relays",
+        Role::Blockchain => "hosts on the ports of blockchain and IPFS nodes",
+        Role::Delivery => "hosts on the ports of Delivery Optimization or games",
+        Role::Telephony => "hosts on the ports of SIP",
+        Role::Tunnel => "hosts on the ports of tunnels",
+        Role::Browser => "web servers",
+        Role::Crawler => "web servers and hardly anything else",
+        Role::Call | Role::Monitoring | Role::Gateway | Role::Server | Role::FixedPortPeer => "peers",
+    }
 }
 
 /// What a source does of late: counts that all halve every [`HALVING_SECONDS`](Self::HALVING_SECONDS).
@@ -190,6 +243,10 @@ impl Majority {
         } else {
             self.votes -= 1;
         }
+    }
+
+    fn elected(self) -> Option<u16> {
+        (self.votes > 0).then_some(self.port)
     }
 }
 
@@ -245,54 +302,46 @@ impl Habits {
     /// The roles that these habits show as of `second`, with the numbers. `calls`: whether a socket of it spoke to
     /// STUN of late.
     #[must_use]
-    pub fn roles(mut self, second: u32, calls: bool) -> Vec<(Role, String)> {
+    pub fn roles(mut self, second: u32, calls: bool) -> Vec<(Role, Because)> {
         self.halve(second);
         let mut roles = Vec::new();
         for (service, count) in Service::ALL.into_iter().zip(self.services) {
-            if let Some((role, of)) = Role::of(service).filter(|_| count >= LOOK_ALIKE) {
-                roles.push((role, format!("{count} new {of}")));
+            if let Some(role) = Role::of(service).filter(|_| count >= LOOK_ALIKE) {
+                roles.push((role, Because::Peers(role, count)));
             }
         }
         if calls {
-            roles.push((Role::Call, "a UDP socket spoke to STUN within five minutes".to_owned()));
+            roles.push((Role::Call, Because::Stun));
         }
         roles.extend(self.of_many());
         let (polled, answered) = self.polled;
         if polled >= POLLED && u32::from(answered) * 100 >= u32::from(polled) * POLLED_ANSWERING {
-            roles.push((
-                Role::Monitoring,
-                format!("{polled} services of local hosts, of which {answered} answered"),
-            ));
+            roles.push((Role::Monitoring, Because::Polled(polled, answered)));
         }
         if self.clients >= LOOK_ALIKE {
-            roles.push((
-                Role::Server,
-                format!("answered {} conversations of clients{}", self.clients, mostly(self.client_port)),
-            ));
+            roles.push((Role::Server, Because::Clients(self.clients, self.client_port.elected())));
         }
         if self.popular >= LOOK_ALIKE {
-            roles.push((
-                Role::FixedPortPeer,
-                format!("{} new peers on a shared port{}", self.popular, mostly(self.popular_port)),
-            ));
+            let because = Because::SharedPort(self.popular, self.popular_port.elected());
+            roles.push((Role::FixedPortPeer, because));
         }
         roles
     }
 
     /// Browser, crawler or gateway: by how much, and whether it is the web alone.
-    fn of_many(&self) -> Option<(Role, String)> {
+    fn of_many(&self) -> Option<(Role, Because)> {
         let web = self.services[Service::Web as usize];
         let all: u32 = self.services.iter().copied().map(u32::from).sum();
-        let used = self.services.iter().filter(|count| **count >= LOOK_ALIKE).count();
+        let used: u16 = self.services.iter().map(|count| u16::from(*count >= LOOK_ALIKE)).sum();
         if all >= u32::from(MANY) && used >= GATEWAY_SERVICES {
-            return Some((Role::Gateway, format!("{all} new peers of {used} services")));
+            return Some((Role::Gateway, Because::Services(all, used)));
         }
-        let (role, of) = match web {
-            MANY.. => (Role::Crawler, "new web servers and hardly anything else"),
-            LOOK_ALIKE.. => (Role::Browser, "new web servers"),
+        let role = match web {
+            MANY.. => Role::Crawler,
+            LOOK_ALIKE.. => Role::Browser,
             _ => return None,
         };
-        Some((role, format!("{web} {of}")))
+        Some((role, Because::Peers(role, web)))
     }
 
     fn halve(&mut self, second: u32) {
@@ -317,15 +366,23 @@ impl Habits {
     }
 }
 
-fn mostly(port: Majority) -> String {
-    if port.votes > 0 { format!(", mostly port {}", port.port) } else { String::new() }
-}
-
 /// Who has which roles, and since when.
 #[derive(Debug, Default)]
 pub struct Roles(HashMap<IpAddr, Vec<Recognised>, RandomState>);
 
 impl Roles {
+    /// What one source takes in bytes at most, in a table of which at least 7 in 16 places are taken: of browser,
+    /// crawler and gateway nobody is more than one.
+    pub const BYTES_PER_SOURCE: usize = (size_of::<(IpAddr, Vec<Recognised>)>() + 1) * 16 / 7
+        + (Role::ALL.len() - 2) * size_of::<Recognised>();
+
+    /// Bytes held.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let held: usize = self.0.values().map(|roles| size_of_val(roles.as_slice())).sum();
+        self.0.len() * size_of::<(IpAddr, Vec<Recognised>)>() + held
+    }
+
     /// The roles of a source as of the last [`recognise`](Self::recognise).
     #[must_use]
     pub fn of(&self, source: IpAddr) -> &[Recognised] {
@@ -334,7 +391,7 @@ impl Roles {
 
     /// With their beginnings, as far as `source` had them before.
     #[must_use]
-    pub fn since(&self, source: IpAddr, found: Vec<(Role, String)>, now: Timestamp) -> Vec<Recognised> {
+    pub fn since(&self, source: IpAddr, found: Vec<(Role, Because)>, now: Timestamp) -> Vec<Recognised> {
         let before = self.of(source);
         let recognised = |(role, because)| {
             let known = before.iter().find(|known| known.role == role);
@@ -344,7 +401,7 @@ impl Roles {
     }
 
     /// Takes the roles of all sources as of `now` in place of those before.
-    pub fn recognise(&mut self, found: impl Iterator<Item = (IpAddr, Vec<(Role, String)>)>, now: Timestamp) {
+    pub fn recognise(&mut self, found: impl Iterator<Item = (IpAddr, Vec<(Role, Because)>)>, now: Timestamp) {
         let found = found.filter(|(_, roles)| !roles.is_empty());
         let next = found.map(|(source, roles)| (source, self.since(source, roles, now))).collect();
         self.0 = next;

@@ -35,7 +35,7 @@ use super::{
     Detector, Facts, Firing, Usage,
     cusum::score,
     ports::{self, Service},
-    roles::{Recognised, Role, Roles},
+    roles::{Because, Recognised, Role, Roles},
     settings::{Sensitivity, Settings},
     trace::Trace,
 };
@@ -92,6 +92,9 @@ impl Torrent {
     /// What every suspect takes in addition.
     pub const BYTES_PER_SUSPECT: usize = Ledger::BYTES_PER_SUSPECT;
 
+    /// What a source takes in addition that has every role.
+    pub const BYTES_OF_ROLES: usize = Roles::BYTES_PER_SOURCE;
+
     /// How many suspects it follows at most.
     #[must_use]
     pub const fn suspects(&self) -> usize {
@@ -119,7 +122,7 @@ impl Torrent {
     fn opened(&mut self, contact: &Contact) {
         let (now, trifecta) = (contact.time, contact.trifecta);
         let udp = trifecta.protocol == Protocol::UDP;
-        let (second, local_port) = (seconds(now), contact.initiator_port);
+        let (second, local_port) = (now.seconds(), contact.initiator_port);
         self.outbound_udp.opened = self.outbound_udp.opened.saturating_add(u32::from(udp));
         let source = self.ledger.source(trifecta.initiator);
         source.last = now;
@@ -177,7 +180,7 @@ impl Torrent {
         if !ports::is_host(peer) {
             return;
         }
-        let second = seconds(contact.time);
+        let second = contact.time.seconds();
         let state = self.ledger.source(source);
         state.last = contact.time;
         if ports::service(local_port).or(ports::service(port)).is_some() {
@@ -205,7 +208,7 @@ impl Torrent {
             (Direction::Internal, Opening::New) if ports::service(trifecta.port).is_some() => {
                 let source = self.ledger.source(trifecta.initiator);
                 source.last = contact.time;
-                source.habits.count_polled(seconds(contact.time));
+                source.habits.count_polled(contact.time.seconds());
             }
             _ => {}
         }
@@ -241,13 +244,13 @@ impl Torrent {
         }
         let server = self.ledger.source(trifecta.responder);
         server.last = time;
-        server.habits.count_client(trifecta.port, seconds(time));
+        server.habits.count_client(trifecta.port, time.seconds());
         if ports::service(trifecta.port) == Some(Service::Call) {
-            server.note_relay(seconds(time));
+            server.note_relay(time.seconds());
         }
         if direction == Direction::Internal && ports::service(trifecta.port).is_some() {
             let client = self.ledger.source(trifecta.initiator);
-            client.habits.count_polled_answer(seconds(time));
+            client.habits.count_polled_answer(time.seconds());
         }
     }
 
@@ -303,7 +306,8 @@ impl Detector for Torrent {
     }
 
     fn usage(&self) -> Usage {
-        self.ledger.usage()
+        let usage = self.ledger.usage();
+        Usage { bytes: usage.bytes + self.roles.bytes(), ..usage }
     }
 }
 
@@ -368,8 +372,8 @@ fn decide(
 }
 
 /// What a source is. A scan of one port looks like peers on one port, and is none.
-fn roles_of(source: &Source, scanner: bool, now: Timestamp) -> Vec<(Role, String)> {
-    let mut roles = source.habits.roles(seconds(now), source.calls(seconds(now)));
+fn roles_of(source: &Source, scanner: bool, now: Timestamp) -> Vec<(Role, Because)> {
+    let mut roles = source.habits.roles(now.seconds(), source.calls(now.seconds()));
     roles.retain(|(role, _)| *role != Role::FixedPortPeer || !scanner);
     roles
 }
@@ -390,9 +394,4 @@ fn look(
     }
     let view = View::of(&suspect.peers, since, now, view::opened);
     (view, view::conditions(&view, &around))
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "seconds fit until 2106")]
-const fn seconds(time: Timestamp) -> u32 {
-    (time.0 / 1_000_000_000) as u32
 }

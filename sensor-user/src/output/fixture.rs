@@ -10,7 +10,7 @@ use crate::{
     alert::{Alert, AlertKind, AlertState, Finding},
     capture::live::program::XdpMode,
     clock::Timestamp,
-    detect::roles::{Recognised, Role},
+    detect::roles::{Because, Recognised, Role},
     flow::{Drain, FrameCounts},
     interval::{Interval, SourceInterval},
     orient::MemoryUse,
@@ -116,7 +116,7 @@ pub fn snapshot() -> Snapshot {
     busy.variance = Some(1_522.257_47);
     busy.trifecta_packets_variance = Some(0.5);
     busy.torrent_score = 0.97;
-    busy.roles = vec![Recognised { role: Role::Call, since: START, because: "it spoke to STUN".to_owned() }];
+    busy.roles = vec![Recognised { role: Role::Call, since: START, because: Because::Stun }];
     let mut quiet = source(address("10.0.0.7"), 0);
     quiet.packets_in = 3;
     quiet.bytes_in = 180;

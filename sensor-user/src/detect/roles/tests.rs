@@ -82,18 +82,22 @@ fn a_server_is_known_by_its_clients_and_its_port() {
         habits.count_client(if number % 5 == 0 { 22 } else { 28_015 }, SECOND);
     }
     let roles = habits.roles(SECOND, false);
-    assert_eq!(roles, [(Role::Server, "answered 20 conversations of clients, mostly port 28015".to_owned())]);
+    assert_eq!(roles, [(Role::Server, Because::Clients(20, Some(28_015)))]);
+    assert_eq!(roles[0].1.to_string(), "answered 20 conversations of clients, mostly port 28015");
 }
 
 #[test]
 fn a_role_begins_once_and_ends_when_it_is_not_seen_any_more() {
     let source = IpAddr::from([10, 0, 0, 5]);
     let mut roles = Roles::default();
-    let found = |because: &str| vec![(Role::Resolver, because.to_owned())];
-    roles.recognise([(source, found("8"))].into_iter(), Timestamp::from_secs(10));
-    roles.recognise([(source, found("9"))].into_iter(), Timestamp::from_secs(20));
+    let found = |count| vec![(Role::Resolver, Because::Peers(Role::Resolver, count))];
+    roles.recognise([(source, found(8))].into_iter(), Timestamp::from_secs(10));
+    roles.recognise([(source, found(9))].into_iter(), Timestamp::from_secs(20));
     let [held] = roles.of(source) else { panic!("{:?}", roles.of(source)) };
-    assert_eq!((held.since, held.because.as_str()), (Timestamp::from_secs(10), "9"));
+    assert_eq!(
+        (held.since, held.because.to_string()),
+        (Timestamp::from_secs(10), "9 new name servers".to_owned())
+    );
     roles.recognise([(source, Vec::new())].into_iter(), Timestamp::from_secs(30));
     assert_eq!(roles.of(source), []);
 }

@@ -51,7 +51,7 @@ pub fn named(
         })),
         "conditions": conditions.iter().map(condition).collect::<Vec<_>>(),
         "roles": roles.iter().map(|Recognised { role, since, because }| json!({
-            "role": role.name(), "since": since.to_string(), "because": because, "effect": role.effect(),
+            "role": role.name(), "since": since.to_string(), "because": because.to_string(), "effect": role.effect(),
         })).collect::<Vec<_>>(),
         "sample": sample(suspect, test),
     });

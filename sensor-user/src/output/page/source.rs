@@ -144,7 +144,7 @@ impl Recognised {
     fn of(one: &roles::Recognised) -> Self {
         let roles::Recognised { role, since, because } = one;
         let (role, effect) = (role.name(), role.effect());
-        Self { role, since: milliseconds(*since), because: because.clone(), effect }
+        Self { role, since: milliseconds(*since), because: because.to_string(), effect }
     }
 }
 

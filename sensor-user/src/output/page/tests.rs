@@ -205,7 +205,7 @@ fn a_source_in_detail_says_what_it_is_since_when_and_why() {
     let expected = json!([{
         "role": "call",
         "since": 1_800_000_000_000_u64,
-        "because": "it spoke to STUN",
+        "because": "a UDP socket spoke to STUN within five minutes",
         "effect": "UDP from the socket that spoke to STUN weighs a quarter",
     }]);
     assert_eq!(detail["roles"], expected);
