@@ -12,14 +12,23 @@
 //!    port responds.
 //! 4. TCP without its handshake is *mid-stream*: it is oriented by an estimate and never new.
 
+mod handshakes;
 mod memory;
+mod order;
 
 use std::{collections::HashMap, net::IpAddr, time::Duration};
 
 use foldhash::fast::RandomState;
 use sensor_common::packet::Marks;
 
-pub use self::memory::{Memory, Place, Seen};
+use self::{
+    handshakes::{Handshakes, SharedPorts},
+    order::Turn,
+};
+pub use self::{
+    memory::{Memory, Place, Seen},
+    order::SERVICE_BIAS,
+};
 use crate::{
     clock::Timestamp,
     config::Config,
@@ -31,15 +40,8 @@ use crate::{
 /// How long a pair of local and external address must be silent for the next contact to be a new peer's.
 pub const PEER_MEMORY: Duration = Duration::from_mins(10);
 
-/// How far apart request and answer are trusted to be in the order of their stamps, where a well-known port says
-/// otherwise: CPUs handle received frames in batches, which takes up to some hundred microseconds.
-pub const SERVICE_BIAS: Duration = Duration::from_millis(1);
-
 /// Ports below are well known (RFC 6335 section 6): their owner responds.
 const WELL_KNOWN: u16 = 1024;
-
-/// Distinct remote ends at which a local port looks like a service in mid-stream TCP.
-const SERVICE_PEERS: u32 = 3;
 
 /// Drains in the course of which the memories are swept once.
 const SWEEP_SHARE: usize = 300;
@@ -106,14 +108,6 @@ impl Ends {
         let trifecta = Trifecta { initiator: dst, responder: src, port: flow.src_port, protocol };
         Subject { trifecta, direction: Direction::between(self.dst, self.src) }
     }
-}
-
-/// When a flow is handled.
-#[derive(Clone, Copy, Debug)]
-struct Turn {
-    key: u64,
-    position: u32,
-    ends: Ends,
 }
 
 /// Frames of one trifecta in one drain.
@@ -262,9 +256,9 @@ impl Orientation {
                 Ends { src: self.networks.contains(flow.id.src), dst: self.networks.contains(flow.id.dst) };
             self.handshakes.look(flow, ends);
             self.shared.look(flow);
-            order.push(Turn { key: sort_key(flow), position, ends });
+            order.push(Turn::of(flow, position, ends));
         }
-        order.sort_unstable_by_key(|turn| (turn.key, turn.position));
+        order.sort_unstable_by_key(Turn::key);
         order
     }
 
@@ -480,86 +474,6 @@ const fn rank(outcome: Outcome) -> u8 {
         Outcome::Unreachable => 1,
         Outcome::Refused => 2,
         Outcome::Answered => 3,
-    }
-}
-
-/// Which halves of TCP handshakes with local hosts the mirror shows.
-#[derive(Debug, Default)]
-struct Handshakes {
-    /// When the last SYN of a local host was seen.
-    syn: Option<Timestamp>,
-    /// When the last SYN+ACK to a local host was seen.
-    syn_ack: Option<Timestamp>,
-}
-
-impl Handshakes {
-    /// How long a mirror is taken to show what it has shown.
-    const MEMORY: Duration = Duration::from_mins(10);
-
-    fn look(&mut self, flow: &Flow, ends: Ends) {
-        if flow.id.protocol != Protocol::TCP || flow.packets == 0 {
-            return;
-        }
-        if flow.marks.has(Marks::SYN) && ends.src {
-            self.syn = self.syn.max(Some(flow.first_seen));
-        }
-        if flow.marks.has(Marks::SYN_ACK) && ends.dst {
-            self.syn_ack = self.syn_ack.max(Some(flow.first_seen));
-        }
-    }
-
-    fn shows_syn(&self, now: Timestamp) -> bool {
-        self.syn.is_some_and(|last| now.since(last) <= Self::MEMORY)
-    }
-
-    fn shows_syn_ack(&self, now: Timestamp) -> bool {
-        self.syn_ack.is_some_and(|last| now.since(last) <= Self::MEMORY)
-    }
-}
-
-/// Flows are handled in the order of their first frames. Those that can be understood only when the opening of
-/// their conversation is known come after: answers to SYNs, and last TCP without handshake and ICMP errors.
-fn sort_key(flow: &Flow) -> u64 {
-    /// Above every time until the year 2116.
-    const AFTER: u64 = 1 << 62;
-    const LAST: u64 = 1 << 63;
-    let time = flow.first_seen;
-    if flow.packets == 0 {
-        return time.0 | LAST;
-    }
-    if flow.id.protocol == Protocol::TCP {
-        return match (flow.marks.has(Marks::SYN), flow.marks.has(Marks::SYN_ACK)) {
-            (true, _) => time.0,
-            (false, true) => time.0 | AFTER,
-            (false, false) => time.0 | LAST,
-        };
-    }
-    match (flow.src_port < WELL_KNOWN, flow.id.dst_port < WELL_KNOWN) {
-        (true, false) => time.plus(SERVICE_BIAS).0,
-        (false, true) => time.minus(SERVICE_BIAS).0,
-        _ => time.0,
-    }
-}
-
-/// How many ends each port of mid-stream TCP is shared by, in one drain.
-#[derive(Debug, Default)]
-struct SharedPorts(HashMap<(IpAddr, u16), u32, RandomState>);
-
-impl SharedPorts {
-    fn clear(&mut self) {
-        self.0.clear();
-    }
-
-    /// Counts a flow if it is mid-stream, for the address and port that it goes to: each is from another address.
-    fn look(&mut self, flow: &Flow) {
-        let opens = flow.marks.has(Marks::SYN.with(Marks::SYN_ACK));
-        if flow.id.protocol == Protocol::TCP && flow.marks.has(Marks::SEGMENT) && !opens {
-            *self.0.entry((flow.id.dst, flow.id.dst_port)).or_default() += 1;
-        }
-    }
-
-    fn is_service(&self, address: IpAddr, port: u16) -> bool {
-        self.0.get(&(address, port)).is_some_and(|&ends| ends >= SERVICE_PEERS)
     }
 }
 

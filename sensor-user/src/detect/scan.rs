@@ -12,6 +12,7 @@
 //! mirror of one direction).
 
 mod report;
+mod source;
 mod tell;
 mod walk;
 
@@ -23,13 +24,12 @@ use std::{net::IpAddr, time::Duration};
 use foldhash::fast::RandomState;
 use indexmap::IndexSet;
 
-use self::walk::{Rule, Tally, Walk};
+use self::source::{Named, Rules, Source, Verdict};
 use super::{
     Detector, Facts, Firing, Usage,
-    cusum::{Odds, score},
     ports::{self, Service},
-    settings::{Sensitivity, Settings},
-    sources::{Sources, Tracked},
+    settings::Settings,
+    sources::Sources,
     trace::Trace,
 };
 use crate::{
@@ -38,252 +38,15 @@ use crate::{
     flow::Protocol,
     interval::Interval,
     networks::Direction,
-    observation::{Contact, Observation, Opening, Outcome, Response, Trifecta},
+    observation::{Contact, Observation, Opening, Outcome, Response},
 };
 
 /// Targets, or ports, that make a scan; a browser or a phone rarely fails at more in a row.
 const TARGETS: u32 = 15;
-/// Wald's error probabilities, those of Jung et al.
-const FALSE_ALARM: f64 = 0.01;
-const DETECTION: f64 = 0.99;
-/// The leak takes one failure back in this time: slower scans are not seen.
-const SLOWEST_SECONDS: f64 = 60.0;
 /// A scan is over when its last contact is this old.
 const HOLD_SECONDS: u32 = 180;
 /// A source is forgotten when it opened nothing for this long.
 const IDLE: Duration = Duration::from_mins(30);
-/// Ports and targets followed by source; the one with the least suspicion makes room.
-const PORTS: usize = 6;
-const TARGETS_FOLLOWED: usize = 3;
-/// Contacts kept by source as a sample.
-const SAMPLE: usize = 5;
-
-/// The three shapes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shape {
-    /// One port of many hosts.
-    Horizontal,
-    /// Many ports of one host.
-    Vertical,
-    /// Anything else that nothing answers.
-    Random,
-}
-
-impl Shape {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Horizontal => "horizontal",
-            Self::Vertical => "vertical",
-            Self::Random => "random",
-        }
-    }
-}
-
-/// How contacts are judged that services answer, and those that only peers would.
-#[derive(Clone, Copy, Debug)]
-struct Rules {
-    service: Rule,
-    peer: Rule,
-}
-
-impl Rules {
-    fn new(sensitivity: Sensitivity) -> Self {
-        let rule = |benign, suspect, most_answered| {
-            let odds = Odds::new(benign, suspect);
-            Rule {
-                odds,
-                threshold: Odds::threshold(FALSE_ALARM, DETECTION) * sensitivity.factor(),
-                leak: odds.failure / SLOWEST_SECONDS,
-                most_answered,
-            }
-        };
-        // Of a service four in five answer, to a scan one in five (Jung et al.). Of the first contacts
-        // of torrent hosts 28 to 68 in a hundred were answered, of random scans at most 2.
-        Self { service: rule(0.8, 0.2, 0.4), peer: rule(0.25, 0.01, 0.06) }
-    }
-
-    fn of_port(&self, port: u16) -> &Rule {
-        match ports::service(port) {
-            None | Some(Service::Blockchain | Service::Delivery | Service::Tor | Service::Tunnel) => {
-                &self.peer
-            }
-            Some(_) => &self.service,
-        }
-    }
-}
-
-/// The contacts with one port, over TCP and UDP together: a browser whose QUIC is blocked fails at one
-/// and succeeds at the other.
-#[derive(Clone, Copy, Debug, Default)]
-struct PortWalk {
-    port: u16,
-    walk: Walk,
-}
-
-/// The contacts with one host.
-#[derive(Clone, Copy, Debug, Default)]
-struct TargetWalk {
-    target: Option<IpAddr>,
-    walk: Walk,
-}
-
-/// What a source is named for.
-#[derive(Clone, Copy, Debug)]
-struct Named {
-    since: Timestamp,
-    shape: Shape,
-    /// Second of the last contact of a decided walk.
-    last: u32,
-}
-
-/// What is kept of every source.
-#[derive(Debug, Default)]
-struct Source {
-    last: Timestamp,
-    ports: [PortWalk; PORTS],
-    targets: [TargetWalk; TARGETS_FOLLOWED],
-    random: Walk,
-    sample: [Option<(IpAddr, u16)>; SAMPLE],
-    sampled: u8,
-    /// Whether anything was ever seen to come to it: its silence is no fault of the mirror.
-    heard: bool,
-    /// Whether it waits in the list of sources to look at.
-    queued: bool,
-    named: Option<Named>,
-    score: f32,
-}
-
-impl Tracked for Source {
-    fn last_seen(&self) -> Timestamp {
-        self.last
-    }
-
-    fn pinned(&self) -> bool {
-        self.named.is_some()
-    }
-}
-
-impl Source {
-    /// The walk of a port, in the place of the least suspicious if it has none yet.
-    fn port(&mut self, port: u16) -> &mut Walk {
-        let at = self.ports.iter().position(|one| one.port == port).unwrap_or_else(|| {
-            let at = least_suspicious(self.ports.iter().map(|one| &one.walk));
-            self.ports[at] = PortWalk { port, walk: Walk::default() };
-            at
-        });
-        &mut self.ports[at].walk
-    }
-
-    /// The walk of a target, likewise.
-    fn target(&mut self, target: IpAddr) -> &mut Walk {
-        let at = self.targets.iter().position(|one| one.target == Some(target)).unwrap_or_else(|| {
-            let at = least_suspicious(self.targets.iter().map(|one| &one.walk));
-            self.targets[at] = TargetWalk { target: Some(target), walk: Walk::default() };
-            at
-        });
-        &mut self.targets[at].walk
-    }
-
-    fn contact(&mut self, trifecta: &Trifecta, second: u32, silence_speaks: bool, rules: &Rules) {
-        let port = trifecta.port;
-        self.port(port).contact(second, rules.of_port(port));
-        self.target(trifecta.responder).contact(second, &rules.service);
-        if ports::service(port).is_none() && silence_speaks {
-            self.random.contact(second, &rules.peer);
-        }
-        self.sample[usize::from(self.sampled) % SAMPLE] = Some((trifecta.responder, port));
-        self.sampled = self.sampled.wrapping_add(1);
-    }
-
-    fn outcome(&mut self, trifecta: &Trifecta, second: u32, outcome: Outcome, rules: &Rules) {
-        let port = trifecta.port;
-        if let Some(one) = self.ports.iter_mut().find(|one| one.port == port) {
-            one.walk.outcome(second, outcome, rules.of_port(port));
-        }
-        if let Some(one) = self.targets.iter_mut().find(|one| one.target == Some(trifecta.responder)) {
-            one.walk.outcome(second, outcome, &rules.service);
-        }
-        if ports::service(port).is_none() {
-            self.random.outcome(second, outcome, &rules.peer);
-        }
-    }
-
-    /// Moves all walks to `second`; whether any may still change by itself.
-    fn settle(&mut self, second: u32, rules: &Rules) -> bool {
-        let mut open = false;
-        for one in &mut self.ports {
-            one.walk.settle(second, rules.of_port(one.port));
-            open |= !one.walk.is_empty();
-        }
-        for one in &mut self.targets {
-            one.walk.settle(second, &rules.service);
-            open |= !one.walk.is_empty();
-        }
-        self.random.settle(second, &rules.peer);
-        open | !self.random.is_empty()
-    }
-
-    /// Every walk as of now, with what its contacts have in common.
-    fn verdicts(&self, rules: &Rules) -> impl Iterator<Item = Verdict> {
-        let verdict = |shape, walk: &Walk, rule: &Rule, port, target| Verdict {
-            shape,
-            tally: walk.tally(rule),
-            onset: walk.onset,
-            last: walk.last,
-            rule: *rule,
-            port,
-            target,
-        };
-        let ports = self.ports.iter().map(move |one| {
-            verdict(Shape::Horizontal, &one.walk, rules.of_port(one.port), Some(one.port), None)
-        });
-        let targets = self
-            .targets
-            .iter()
-            .map(move |one| verdict(Shape::Vertical, &one.walk, &rules.service, None, one.target));
-        let random = verdict(Shape::Random, &self.random, &rules.peer, None, None);
-        ports.chain(targets).chain([random])
-    }
-}
-
-fn least_suspicious<'a>(walks: impl Iterator<Item = &'a Walk>) -> usize {
-    let least =
-        walks.enumerate().min_by(|(_, a), (_, b)| a.sum().total_cmp(&b.sum()).then(a.last.cmp(&b.last)));
-    least.map_or(0, |(at, _)| at)
-}
-
-/// One walk as it stands.
-#[derive(Clone, Copy, Debug)]
-struct Verdict {
-    shape: Shape,
-    tally: Tally,
-    onset: u32,
-    last: u32,
-    rule: Rule,
-    port: Option<u16>,
-    target: Option<IpAddr>,
-}
-
-impl Verdict {
-    /// The shapes that say what the contacts have in common go before the one that does not.
-    fn weight(&self) -> (bool, u32) {
-        (self.shape != Shape::Random, self.tally.decided())
-    }
-
-    /// Whether it is decided. A torrent host explains by itself that most do not answer, so that it takes
-    /// next to no answers at all to be called a scanner as well.
-    fn is_scan(&self, targets: u32, torrent: bool, rules: &Rules) -> bool {
-        let most = if torrent { rules.peer.most_answered } else { self.rule.most_answered };
-        self.tally.is_scan(targets, &Rule { most_answered: most, ..self.rule })
-            && !(torrent && self.shape == Shape::Random)
-    }
-
-    /// 0 to 1; below one half as long as there are too few targets.
-    fn score(&self, targets: u32) -> f64 {
-        let enough = (f64::from(self.tally.decided()) / f64::from(targets)).min(1.0);
-        score(self.tally.sum, self.rule.threshold) * enough
-    }
-}
 
 /// The detector of kind `scan`.
 #[derive(Debug)]
@@ -387,7 +150,7 @@ impl Scan {
         // scan, and what a server sends to its clients looks like it.
         let silence_speaks = contact.trifecta.protocol != Protocol::UDP
             || (state.heard && self.mirror.answers_udp(contact.time));
-        state.contact(&contact.trifecta, seconds(contact.time), silence_speaks, &self.rules);
+        state.contact(&contact.trifecta, contact.time.seconds(), silence_speaks, &self.rules);
         if self.trace.wants(source) {
             self.trace.record(tell::contact(contact, state, &self.rules));
         }
@@ -442,7 +205,7 @@ impl Scan {
             // TCP is answered where its initiator goes on, of which the responder need not be seen.
             state.heard |=
                 response.trifecta.protocol == Protocol::UDP || response.outcome != Outcome::Answered;
-            state.outcome(&response.trifecta, seconds(response.time), response.outcome, &self.rules);
+            state.outcome(&response.trifecta, response.time.seconds(), response.outcome, &self.rules);
             if let Some(before) = before {
                 self.trace.record(tell::response(response, before, state, &self.rules));
             }
@@ -478,7 +241,7 @@ impl Scan {
             return false;
         };
         let before = self.trace.wants(address).then(|| source.verdicts(&self.rules).collect::<Vec<_>>());
-        let open = source.settle(seconds(now), &self.rules);
+        let open = source.settle(now.seconds(), &self.rules);
         if let Some(before) = before {
             tell::silence(&mut self.trace, &before, source.verdicts(&self.rules), now);
         }
@@ -512,7 +275,7 @@ impl Scan {
             (Some(named), _) => {
                 let last = named.last.max(last);
                 source.named = Some(Named { last, ..named });
-                if seconds(now).saturating_sub(last) > HOLD_SECONDS {
+                if now.seconds().saturating_sub(last) > HOLD_SECONDS {
                     *source = Source { last: source.last, heard: source.heard, ..Source::default() };
                     findings.push(report::resolved(address, named.since, named.shape, now));
                 }
@@ -553,11 +316,6 @@ impl Detector for Scan {
     fn usage(&self) -> Usage {
         self.sources.usage()
     }
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "seconds fit until 2106")]
-const fn seconds(time: Timestamp) -> u32 {
-    (time.0 / 1_000_000_000) as u32
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "a score has few digits")]

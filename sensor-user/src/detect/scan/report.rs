@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
-use super::{SAMPLE, Shape, Verdict};
+use super::source::{SAMPLE, Shape, Verdict};
 use crate::{
     alert::{AlertKind, AlertState, Finding},
     clock::Timestamp,

@@ -1,6 +1,9 @@
 //! The path to the decision about one source, contact by contact: what `--why` shows of scans.
 
-use super::{Contact, Response, Rules, Source, Tally, Verdict};
+use super::{
+    source::{Rules, Source, Verdict},
+    walk::Tally,
+};
 use crate::{
     alert::AlertKind,
     clock::Timestamp,
@@ -8,7 +11,7 @@ use crate::{
         ports,
         trace::{Step, Trace},
     },
-    observation::{Outcome, Trifecta},
+    observation::{Contact, Outcome, Response, Trifecta},
 };
 
 fn step(time: Timestamp, trifecta: Option<&Trifecta>, what: String, (weight, sum): (f64, f64)) -> Step {
