@@ -79,8 +79,9 @@ impl FrameTotals {
 pub struct CpuState {
     /// Frame counters, one set per generation.
     pub totals: [FrameTotals; GENERATIONS],
-    /// How often the generations were switched. Its lowest bit is the generation to count into. The agent writes it,
-    /// on every CPU the same, and the program reads it once a frame: it is here because the rest is too.
+    /// How often the generations were switched. Its lowest bit is the generation to count into. The agent
+    /// writes it, on every CPU the same, and the program reads it once a frame: it is here because the rest
+    /// is too.
     pub epoch: u64,
     /// The epoch in which this CPU found the overflow full, plus 1; 0 for none. Nothing is removed within an
     /// epoch, so the overflow stays full, and trying again would cost more than all else.

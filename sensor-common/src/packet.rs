@@ -71,8 +71,8 @@ impl Marks {
     /// More than one source port was seen under this entry's key.
     pub const MORE_PORTS: Self = Self(1 << 6);
 
-    /// One of these is on every segment. A flow without them is known from later fragments or ICMP errors only,
-    /// which open nothing.
+    /// One of these is on every segment. A flow without them is known from later fragments or ICMP errors
+    /// only, which open nothing.
     pub const SEGMENT: Self = Self(Self::SYN.0 | Self::SYN_ACK.0 | Self::RST.0 | Self::FIN.0 | Self::OTHER.0);
 
     /// The mark of a TCP segment with these flags (byte 13 of the header, RFC 9293 section 3.1).

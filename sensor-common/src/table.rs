@@ -28,8 +28,8 @@ pub const FLOWS_V6: &str = "FLOWS_V6";
 pub const USED_V4: &str = "USED_V4";
 /// Map of bitmap words, one bit per bucket of [`FLOWS_V6`].
 pub const USED_V6: &str = "USED_V6";
-/// The overflow of each generation: hash maps of [`OverflowKey`] to [`Counters`]. The key names the CPU, so that each
-/// entry has one writer, and costs the same on a machine with many CPUs.
+/// The overflow of each generation: hash maps of [`OverflowKey`] to [`Counters`]. The key names the CPU, so
+/// that each entry has one writer, and costs the same on a machine with many CPUs.
 pub const OVERFLOW: [&str; GENERATIONS] = ["OVERFLOW_0", "OVERFLOW_1"];
 
 /// Slots in a bucket: two cache lines of IPv4, four of IPv6.

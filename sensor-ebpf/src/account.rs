@@ -133,7 +133,8 @@ pub fn segment<A: Family>(segment: &Segment<Key<A>>, wire_len: usize, part: Part
     }
 }
 
-/// Counts what a walk found; the [`Outcome`] is a word. Not inlined, so that its stack is not that of the walk too.
+/// Counts what a walk found; the [`Outcome`] is a word. Not inlined, so that its stack is not that of the
+/// walk too.
 #[inline(never)]
 pub fn found(found: &Found, wire_len: usize, epoch: u64) -> u32 {
     let part = Part::at(epoch);

@@ -1,4 +1,5 @@
-//! What finds no place in its home bucket: the neighbour, then the overflow, a small kernel hash map for all CPUs.
+//! What finds no place in its home bucket: the neighbour, then the overflow, a small kernel hash map for all
+//! CPUs.
 
 use aya_ebpf::bindings::BPF_NOEXIST;
 use sensor_common::{
@@ -14,8 +15,8 @@ use crate::{
 
 const E2BIG: i32 = 7;
 
-/// Counts a flow that has no place in the first `tried` buckets where it may live: of what is left, one after the
-/// other.
+/// Counts a flow that has no place in the first `tried` buckets where it may live: of what is left, one after
+/// the other.
 #[inline(always)]
 pub fn count<A: Family>(
     addresses: &A,
@@ -36,9 +37,9 @@ pub fn count<A: Family>(
     outcome(overflow(addresses, origin, amount, part.epoch()))
 }
 
-// What follows is not inlined: few frames come here, and the others should not carry its code, nor keep on the stack
-// what is looked up again here. Numbers come in registers for the same reason, and one after the other the functions
-// need less stack than one in the other.
+// What follows is not inlined: few frames come here, and the others should not carry its code, nor keep on
+// the stack what is looked up again here. Numbers come in registers for the same reason, and one after the
+// other the functions need less stack than one in the other.
 
 /// Instead of the index of a reason: the frame was counted.
 const COUNTED: u32 = 1 << 8;
@@ -50,8 +51,8 @@ const fn outcome(word: u32) -> Result<(), Lost> {
     if word == COUNTED { Ok(()) } else { Err(Lost::of_index(word as u8)) }
 }
 
-/// The arguments put together again. [Forgotten](maps::forget): what is verified below would be verified once for each
-/// mark and each protocol.
+/// The arguments put together again. [Forgotten](maps::forget): what is verified below would be verified once
+/// for each mark and each protocol.
 #[inline(always)]
 fn arguments<A: Family>(addresses: &A, origin: u64, amount: u64, totals: Totals) -> (Key<A>, Increment) {
     let (origin, amount) = (maps::forget(origin, totals), maps::forget(amount, totals));

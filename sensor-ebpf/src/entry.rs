@@ -52,8 +52,8 @@ fn run<F: Received>(ctx: &XdpContext) -> u32 {
     maps::verdict()
 }
 
-/// Counts a frame. Plain ones of IPv4 go through here in a straight line, from registers. What is rarer has functions
-/// and stacks of its own.
+/// Counts a frame. Plain ones of IPv4 go through here in a straight line, from registers. What is rarer has
+/// functions and stacks of its own.
 #[inline(always)]
 fn count<F: Received>(ctx: *mut xdp_md) -> Outcome {
     let Some((part, state)) = Part::now() else { return Outcome::Lost(Lost::Internal) };

@@ -8,9 +8,11 @@ use sensor_common::{
 
 use crate::maps::FRAGMENTS;
 
-/// Remembers a first fragment; of a later one the ends of its flow. 0 for the first, and where they are not known.
+/// Remembers a first fragment; of a later one the ends of its flow. 0 for the first, and where they are not
+/// known.
 ///
-/// Not inlined: few frames are fragments, and the others should not carry its code, nor its key on their stack.
+/// Not inlined: few frames are fragments, and the others should not carry its code, nor its key on their
+/// stack.
 #[inline(never)]
 pub fn ends(found: &Found) -> u64 {
     // SAFETY: the helper takes nothing and only reads.
@@ -22,8 +24,8 @@ pub fn ends(found: &Found) -> u64 {
         return 0;
     }
     match FRAGMENTS.get_ptr(key) {
-        // SAFETY: an entry stays readable while the program runs. If another CPU reuses it at this moment, the
-        // fragment is attributed to another flow.
+        // SAFETY: an entry stays readable while the program runs. If another CPU reuses it at this moment,
+        // the fragment is attributed to another flow.
         Some(first) => unsafe { *first }.ends(now),
         None => 0,
     }

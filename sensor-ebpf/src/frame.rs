@@ -84,8 +84,8 @@ impl Linear {
     /// and the length together stay below 64 KiB. No header begins further inside.
     #[inline(always)]
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        // Additions that cannot overflow, so that the compiler sees which comparisons the ones before make needless.
-        // Not of 1: it would compare the start instead, of which the verifier learns nothing.
+        // Additions that cannot overflow, so that the compiler sees which comparisons the ones before make
+        // needless. Not of 1: it would compare the start instead, of which the verifier learns nothing.
         // SAFETY: pointers of the kernel are far from the end of the address space.
         let start = unsafe { self.data.unchecked_add(offset & 0x7fff) };
         // SAFETY: as above.

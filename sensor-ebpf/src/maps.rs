@@ -146,8 +146,8 @@ pub const fn generation_of(epoch: u64) -> u32 {
     epoch as u32 & (GENERATIONS as u32 - 1)
 }
 
-/// The state of one CPU. Functions that call each other out of line hold it at the same time, so it lends no reference
-/// for longer than one change.
+/// The state of one CPU. Functions that call each other out of line hold it at the same time, so it lends no
+/// reference for longer than one change.
 #[derive(Clone, Copy)]
 pub struct State(*mut CpuState);
 
@@ -168,7 +168,8 @@ impl State {
     /// The epoch in which the overflow was found full, plus 1.
     #[inline(always)]
     pub fn full_epoch(self) -> u64 {
-        // SAFETY: programs on one CPU do not interrupt each other (softirq), and no other CPU uses this element.
+        // SAFETY: programs on one CPU do not interrupt each other (softirq), and no other CPU uses this
+        // element.
         unsafe { (*self.0).full_epoch }
     }
 
@@ -196,13 +197,14 @@ impl Totals {
     /// Changes them. `change` must call nothing that is not inlined.
     #[inline(always)]
     pub fn with<R>(self, change: impl FnOnce(&mut FrameTotals) -> R) -> R {
-        // SAFETY: as for `full_epoch`: nothing else on this CPU runs, and the reference ends with the closure.
+        // SAFETY: as for `full_epoch`: nothing else on this CPU runs, and the reference ends with the
+        // closure.
         change(unsafe { &mut *self.0 })
     }
 }
 
-/// `value` unchanged, of which the verifier knows no more than its 64 bits. Where it knows a constant, such as a mark,
-/// it verifies all that follows once for each.
+/// `value` unchanged, of which the verifier knows no more than its 64 bits. Where it knows a constant, such
+/// as a mark, it verifies all that follows once for each.
 #[inline(always)]
 pub fn forget(value: u64, totals: Totals) -> u64 {
     // 0, as so many frames are never seen.

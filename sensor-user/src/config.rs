@@ -111,7 +111,8 @@ pub struct Notify {
     pub alertmanager: Vec<Endpoint>,
     /// Receivers of one JSON object for each alert that begins or ends.
     pub webhook: Vec<Endpoint>,
-    /// URL of this sensor's page as whoever reads an alert can reach it; none takes the address that it listens on.
+    /// URL of this sensor's page as whoever reads an alert can reach it; none takes the address that it
+    /// listens on.
     pub page: Option<String>,
     /// What links to the runbook begin with.
     pub runbook: String,

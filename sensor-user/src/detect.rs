@@ -1,9 +1,9 @@
 //! Detectors: one file per rule, fed by observations and intervals, without I/O and without a clock.
 //!
-//! [`Detectors`] owns them in the order of their power to explain: a scan is looked for first, then
-//! torrents, and the burst rule comes last and speaks only of what neither explains. Each is told what
-//! [`Firing`] holds at that moment, and none knows the others. The literal rules stand beside them, where they are
-//! configured, and look at nothing but their statistic. What the configuration allows is kept from all of them.
+//! [`Detectors`] owns them in the order of their power to explain: a scan is looked for first, then torrents,
+//! and the burst rule comes last and speaks only of what neither explains. Each is told what [`Firing`] holds
+//! at that moment, and none knows the others. The literal rules stand beside them, where they are configured,
+//! and look at nothing but their statistic. What the configuration allows is kept from all of them.
 
 pub mod allow;
 pub mod fanout;
@@ -91,8 +91,9 @@ pub struct Usage {
     pub bytes: usize,
     /// Sources forgotten because they were idle, ever.
     pub evicted_idle: u64,
-    /// Sources forgotten because the table was full, ever, and allowed connections that for the same reason could not
-    /// be set apart. Anything but 0 means that the capacity is too small or that source addresses are forged.
+    /// Sources forgotten because the table was full, ever, and allowed connections that for the same reason
+    /// could not be set apart. Anything but 0 means that the capacity is too small or that source addresses
+    /// are forged.
     pub evicted_full: u64,
 }
 
@@ -148,8 +149,8 @@ impl Detectors {
     /// What every source takes in bytes.
     pub const BYTES_PER_SOURCE: usize =
         Scan::BYTES_PER_SOURCE + Torrent::BYTES_PER_SOURCE + Fanout::BYTES_PER_SOURCE;
-    /// What a source takes in addition in the rare case that everything is to be said of it: every role, a burst, an
-    /// alert of each literal rule, and allowed connections (their ports aside).
+    /// What a source takes in addition in the rare case that everything is to be said of it: every role, a
+    /// burst, an alert of each literal rule, and allowed connections (their ports aside).
     pub const MORE_BYTES_PER_SOURCE: usize = Torrent::BYTES_OF_ROLES
         + Fanout::BYTES_PER_BURST
         + 2 * Literal::BYTES_PER_ALERT

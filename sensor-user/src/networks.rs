@@ -43,8 +43,8 @@ impl AddressSet {
     }
 }
 
-/// Addresses from the first to the last of each pair; the pairs do not overlap and are in order. What is asked for
-/// every flow is answered by one short search.
+/// Addresses from the first to the last of each pair; the pairs do not overlap and are in order. What is
+/// asked for every flow is answered by one short search.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Ranges<T>(Vec<(T, T)>);
 
@@ -58,8 +58,8 @@ impl<T: Ord + Copy> Ranges<T> {
 /// The networks of RFC 1918 and RFC 4193.
 pub const DEFAULT_LOCAL_NETWORKS: [&str; 4] = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"];
 
-/// Addresses that mean something on their own link only, or are no host's: unspecified, loopback, link-local (RFC 3927,
-/// RFC 4291), multicast and broadcast. Routed multicast is among them: it is a group, not a place.
+/// Addresses that mean something on their own link only, or are no host's: unspecified, loopback, link-local
+/// (RFC 3927, RFC 4291), multicast and broadcast. Routed multicast is among them: it is a group, not a place.
 const NEVER_ROUTED: [IpNet; 9] = [
     IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 32)),
     IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8)),

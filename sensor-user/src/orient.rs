@@ -4,12 +4,12 @@
 //! trifectas. The rules, in this order:
 //!
 //! 1. TCP says it itself: the sender of SYN initiates, the sender of SYN+ACK responds.
-//! 2. What is remembered stays as it is: a flow that continues a known trifecta, or answers it, opens nothing.
-//!    A trifecta does not name the initiator's port, so this holds for all of its ports: what a local port sends to
-//!    another port of an end that had opened a conversation to it counts as an answer.
-//! 3. Without a handshake (UDP, SCTP, UDP-Lite) the first to speak initiates. Frames of the two directions may be
-//!    counted on different CPUs and so a little out of order: within [`SERVICE_BIAS`] the end with the well-known
-//!    port responds.
+//! 2. What is remembered stays as it is: a flow that continues a known trifecta, or answers it, opens
+//!    nothing. A trifecta does not name the initiator's port, so this holds for all of its ports: what a
+//!    local port sends to another port of an end that had opened a conversation to it counts as an answer.
+//! 3. Without a handshake (UDP, SCTP, UDP-Lite) the first to speak initiates. Frames of the two directions
+//!    may be counted on different CPUs and so a little out of order: within [`SERVICE_BIAS`] the end with the
+//!    well-known port responds.
 //! 4. TCP without its handshake is *mid-stream*: it is oriented by an estimate and never new.
 
 mod handshakes;
@@ -297,18 +297,19 @@ impl Orientation {
         }
     }
 
-    /// Whether a SYN+ACK for `subject`, which is not known, answers nothing: its SYN was not seen, on a mirror that
-    /// shows SYNs of local hosts. Anyone can send such a frame to any local address, so it opens no conversation of
-    /// that address. If there is one, what the address sends itself will tell.
+    /// Whether a SYN+ACK for `subject`, which is not known, answers nothing: its SYN was not seen, on a
+    /// mirror that shows SYNs of local hosts. Anyone can send such a frame to any local address, so it opens
+    /// no conversation of that address. If there is one, what the address sends itself will tell.
     fn is_unsolicited(&self, subject: &Subject, now: Timestamp) -> bool {
         subject.direction.from_local() && self.handshakes.shows_syn(now)
     }
 
     /// Who initiated a mid-stream conversation: true for the sender of `flow`.
     ///
-    /// An estimate. The end with a well-known port responds. Else, between a local and an external address, the
-    /// local one is taken for the initiator, unless several ends share its port, as they share a server's. Else
-    /// the end with the lower port responds: services sit below the ports that systems hand out to clients.
+    /// An estimate. The end with a well-known port responds. Else, between a local and an external address,
+    /// the local one is taken for the initiator, unless several ends share its port, as they share a
+    /// server's. Else the end with the lower port responds: services sit below the ports that systems hand
+    /// out to clients.
     fn estimate(&self, flow: &Flow, ends: Ends) -> bool {
         let (from, to) = (flow.src_port, flow.id.dst_port);
         match (from < WELL_KNOWN, to < WELL_KNOWN) {
@@ -334,8 +335,8 @@ impl Orientation {
     /// The initiator of `subject` sent `flow`.
     fn sent(&mut self, subject: &Subject, known: Option<Place>, flow: &Flow, opening: Opening) {
         let (place, opening) = self.see(subject, known, flow, (flow.src_port, opening), flow.packets);
-        // On a mirror that shows no answers, an initiator that goes on after its SYN has got one. Where answers can
-        // be seen they must be: a scanner may send what it likes.
+        // On a mirror that shows no answers, an initiator that goes on after its SYN has got one. Where
+        // answers can be seen they must be: a scanner may send what it likes.
         let goes_on = flow.id.protocol == Protocol::TCP && flow.marks.has(Marks::OTHER.with(Marks::FIN));
         if goes_on && opening == Opening::New && !self.handshakes.shows_syn_ack(flow.first_seen) {
             self.respond(place, subject, flow.first_seen, Outcome::Answered);
@@ -352,8 +353,8 @@ impl Orientation {
     }
 
     /// Sees a trifecta, where it is known at its place; reports a contact if it is the first sight, and its
-    /// activity. `fresh` has the initiator's port and how the trifecta was opened where it was not known. Returns its
-    /// place and how it was opened.
+    /// activity. `fresh` has the initiator's port and how the trifecta was opened where it was not known.
+    /// Returns its place and how it was opened.
     fn see(
         &mut self,
         subject: &Subject,
@@ -436,8 +437,8 @@ impl Orientation {
         }
     }
 
-    /// Several ports of one host reset what came from one port, as under a scan from a fixed port. Such a flow
-    /// names only the first of them, so each attempt of this drain from that port is refused.
+    /// Several ports of one host reset what came from one port, as under a scan from a fixed port. Such a
+    /// flow names only the first of them, so each attempt of this drain from that port is refused.
     fn refuse_all(&mut self, flows: &[Flow]) {
         let many = |flow: &&Flow| flow.marks.has(Marks::MORE_PORTS) && only_reset(flow.marks);
         let resets: HashMap<_, _, RandomState> = flows

@@ -184,8 +184,8 @@ impl Sources {
         Some(&mut state.current)
     }
 
-    /// Makes room by forgetting a source that was idle in the last complete interval and in this one, if one of the
-    /// next few is.
+    /// Makes room by forgetting a source that was idle in the last complete interval and in this one, if one
+    /// of the next few is.
     fn evict_idle(&mut self) -> bool {
         const LOOK: usize = 16;
         for _ in 0..LOOK {
@@ -201,8 +201,9 @@ impl Sources {
 
     /// Closes the interval under way and begins the next. The busiest source comes first.
     ///
-    /// `seconds` is its measured and `nominal` its configured length: what enters mean and variance is the count per
-    /// nominal interval. The piece of an interval at either end of a capture enters them if it is at least half.
+    /// `seconds` is its measured and `nominal` its configured length: what enters mean and variance is the
+    /// count per nominal interval. The piece of an interval at either end of a capture enters them if it is
+    /// at least half.
     pub fn close(&mut self, seconds: f64, nominal: Duration) -> Vec<SourceInterval> {
         let scale = nominal.as_secs_f64() / seconds.max(f64::MIN_POSITIVE);
         let whole = scale <= 2.0;

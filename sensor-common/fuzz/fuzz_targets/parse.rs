@@ -1,7 +1,8 @@
 //! Any bytes as a frame: the parser answers, its short cut agrees with its walk, and a shorter capture is
 //! truncated or says the same.
 //!
-//! Start it with the frames in `seeds/parse`. The first five bytes choose the link, the tunnels, the length on the wire and where the capture ends.
+//! Start it with the frames in `seeds/parse`. The first five bytes choose the link, the tunnels, the length
+//! on the wire and where the capture ends.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

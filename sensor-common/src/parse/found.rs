@@ -83,8 +83,8 @@ impl Found {
         Self { addresses, id: 0, src_port, dst_port, protocol, marks, ignored: COUNTS, is_ipv6, piece }
     }
 
-    /// Ends what a walk found, with its result. [Forgotten](Frame::forget_range), or the kernel's verifier would follow
-    /// each reason and each kind of header by itself.
+    /// Ends what a walk found, with its result. [Forgotten](Frame::forget_range), or the kernel's verifier
+    /// would follow each reason and each kind of header by itself.
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "the index of a reason has 8 bits")]
     pub(super) fn end<F: Frame>(&mut self, frame: &F, ignored: u8) {
@@ -130,8 +130,8 @@ impl Found {
         if self.ignored == COUNTS { None } else { Some(Ignored::of_index(self.ignored)) }
     }
 
-    /// The same as the index of the reason, for the kernel program: of the reasons by name its verifier would follow
-    /// each by itself.
+    /// The same as the index of the reason, for the kernel program: of the reasons by name its verifier would
+    /// follow each by itself.
     #[inline(always)]
     #[must_use]
     pub const fn ignored_index(&self) -> Option<u8> {
@@ -154,8 +154,9 @@ impl Found {
         FragmentKey { addresses, id, protocol, family, reserved: [0; 2] }
     }
 
-    /// Makes this later fragment a frame of the flow with these [`ends`](crate::fragment::FirstFragment::ends), if
-    /// there are any. It is no segment, so it opens nothing.
+    /// Makes this later fragment a frame of the flow with these
+    /// [`ends`](crate::fragment::FirstFragment::ends), if there are any. It is no segment, so it opens
+    /// nothing.
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "the word is cut in pieces")]
     pub const fn attribute(&mut self, ends: u64) {

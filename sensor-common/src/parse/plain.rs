@@ -82,8 +82,9 @@ fn other<F: Frame>(frame: &F, ethertype: u16, offset: usize) -> Plain {
     }
 }
 
-// Headers are read in pieces that the kernel's instance reads with one instruction each, and the farthest piece that
-// every plain frame must have comes first: the comparison with the end of the frame then serves for the nearer ones.
+// Headers are read in pieces that the kernel's instance reads with one instruction each, and the farthest
+// piece that every plain frame must have comes first: the comparison with the end of the frame then serves
+// for the nearer ones.
 
 #[inline(always)]
 fn plain_v4<F: Frame>(frame: &F, decapsulate: impl Fn() -> Decapsulate, offset: usize) -> Plain {
@@ -104,8 +105,8 @@ fn v4<F: Frame>(frame: &F, decapsulate: impl Fn() -> Decapsulate, offset: usize)
     segment(frame, decapsulate, [start, end], (protocol, far), addresses)
 }
 
-/// The segment in the IPv6 datagram at `offset`; none where it must be walked. Apart from [`plain`], so that the kernel
-/// program can keep its many words out of the way of IPv4.
+/// The segment in the IPv6 datagram at `offset`; none where it must be walked. Apart from [`plain`], so that
+/// the kernel program can keep its many words out of the way of IPv4.
 #[inline(always)]
 pub fn plain_v6<F: Frame>(
     frame: &F,

@@ -51,7 +51,8 @@ pub fn gre<F: Frame>(walk: &mut Walk<'_, F>, decapsulate: Decapsulate) -> Result
     if version & VERSION != 0 || flags & ROUTING != 0 {
         return Err(Ignored::UnsupportedEncapsulation);
     }
-    // Checksum (bit 7), key (5) and sequence number (4) are a word each. Added up without branches: eight ways through here would be eight ways on.
+    // Checksum (bit 7), key (5) and sequence number (4) are a word each. Added up without branches: eight
+    // ways through here would be eight ways on.
     let options = (flags >> 7 & 1) + (flags >> 5 & 1) + (flags >> 4 & 1);
     walk.advance(4 + usize::from(options) * 4)?;
     let protocol = u16::from_be_bytes([high, low]);

@@ -36,7 +36,8 @@ pub trait AddressWords: Copy + Default + 'static {
 pub struct Key<A> {
     /// In network byte order as read: of IPv4 one word with source and destination, of IPv6 two and two.
     pub addresses: A,
-    /// Destination port in host byte order, and the protocol from bit 16. Every segment has a protocol other than 0.
+    /// Destination port in host byte order, and the protocol from bit 16. Every segment has a protocol other
+    /// than 0.
     pub port_and_protocol: u32,
 }
 

@@ -172,8 +172,8 @@ impl Comparison {
         }
     }
 
-    /// Compares the answer for a frame, all of which was captured, with what was built into it: etherparse reads the
-    /// plain frame inside. `quoted` is the flow that the frame quotes.
+    /// Compares the answer for a frame, all of which was captured, with what was built into it: etherparse
+    /// reads the plain frame inside. `quoted` is the flow that the frame quotes.
     pub fn add_built(&mut self, built: &Built, ours: &Answer, quoted: Option<FlowKey>) {
         let Built { inside, meaning, .. } = built;
         match (meaning, ours, quoted) {

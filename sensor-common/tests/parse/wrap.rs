@@ -1,5 +1,5 @@
-//! Everything that the parser opens or names, put around a plain frame: frames of which it is known what must be read
-//! in them, because they were built that way.
+//! Everything that the parser opens or names, put around a plain frame: frames of which it is known what must
+//! be read in them, because they were built that way.
 
 use sensor_common::{packet::UDP, reason::Ignored};
 

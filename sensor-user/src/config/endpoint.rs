@@ -1,7 +1,7 @@
 //! Where notifications are posted to: a URL with the scheme `http`.
 //!
-//! TLS is left to a proxy on this host: a sensor with a certificate store would need an update for every change in
-//! it, and whoever has Alertmanager behind TLS has such a proxy.
+//! TLS is left to a proxy on this host: a sensor with a certificate store would need an update for every
+//! change in it, and whoever has Alertmanager behind TLS has such a proxy.
 
 use std::{fmt, net::Ipv6Addr};
 

@@ -1,9 +1,9 @@
 //! What the admin allows: contacts that are no evidence for the detectors.
 //!
-//! An allowed contact happens as far as statistics, the page and the metrics are concerned. The detectors are not
-//! told of it, so that nothing follows from it: neither an alert nor a score. What entries kept from the detectors is
-//! counted, because an entry that is too wide blinds the sensor without a word. An alert that is right and known, and
-//! should only not be posted for a while, is for [`suppress`](crate::suppress).
+//! An allowed contact happens as far as statistics, the page and the metrics are concerned. The detectors are
+//! not told of it, so that nothing follows from it: neither an alert nor a score. What entries kept from the
+//! detectors is counted, because an entry that is too wide blinds the sensor without a word. An alert that is
+//! right and known, and should only not be posted for a while, is for [`suppress`](crate::suppress).
 
 use std::{
     collections::{HashMap, HashSet},
@@ -148,8 +148,8 @@ pub struct AllowanceUse {
     pub contacts: u64,
 }
 
-/// What of one source's interval is no evidence for a fan-out: the part of its row that entries by destination or port
-/// cover.
+/// What of one source's interval is no evidence for a fan-out: the part of its row that entries by
+/// destination or port cover.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Apart {
     /// New connections.
@@ -191,7 +191,8 @@ pub struct Allow {
 }
 
 impl Allow {
-    /// What every source takes in bytes at most, its ports aside: in a table of which at least 7 in 16 places are taken.
+    /// What every source takes in bytes at most, its ports aside: in a table of which at least 7 in 16 places
+    /// are taken.
     pub const BYTES_PER_SOURCE: usize = (size_of::<(IpAddr, Apart)>() + 1) * 16 / 7;
 
     /// The entries of the configuration; contacts are kept apart for at most `capacity` sources an interval.
@@ -202,8 +203,8 @@ impl Allow {
         Self { entries: entries.collect(), apart: HashMap::default(), capacity, mixed: 0 }
     }
 
-    /// Replaces the entries; one that stays, which its reason tells, counts on. What the detectors were told is not
-    /// unsaid, and what they were not told they do not learn.
+    /// Replaces the entries; one that stays, which its reason tells, counts on. What the detectors were told
+    /// is not unsaid, and what they were not told they do not learn.
     pub fn replace(&mut self, entries: &[Allowance]) {
         let before = std::mem::take(&mut self.entries);
         self.entries = Self::new(entries, self.capacity).entries;
@@ -219,7 +220,8 @@ impl Allow {
         self.entries.is_empty()
     }
 
-    /// Whether and for which kinds an observation is no evidence. A contact counts for every entry that covers it.
+    /// Whether and for which kinds an observation is no evidence. A contact counts for every entry that
+    /// covers it.
     pub fn take(&mut self, observation: &Observation) -> Option<Allowed> {
         let ends = Ends::of(observation)?;
         let is_contact = matches!(observation, Observation::Contact(_));

@@ -1,10 +1,11 @@
 //! Bursts of new connections that nothing else explains: far over a floor, and far over what the source
 //! itself did before.
 //!
-//! This is the variance rule made honest. The count is of connections that the source opened, per
-//! interval; the baseline is the mean and variance that the *previous* interval closed with, so that a
-//! burst never raises its own threshold, and is of what is not allowed; and the deviation is never taken for less than that of a Poisson
-//! process with the same mean, so that a quiet source is not judged by a variance of nothing.
+//! This is the variance rule made honest. The count is of connections that the source opened, per interval;
+//! the baseline is the mean and variance that the *previous* interval closed with, so that a burst never
+//! raises its own threshold, and is of what is not allowed; and the deviation is never taken for less than
+//! that of a Poisson process with the same mean, so that a quiet source is not judged by a variance of
+//! nothing.
 //!
 //! ```text
 //! threshold = max(floor, mean + 6·max(√variance, √mean)) × sensitivity
@@ -55,7 +56,8 @@ const COLD_INTERVALS: u32 = 3;
 const COLD: f64 = 5.0;
 /// Intervals in a row below the threshold after which a burst is over.
 const QUIET_INTERVALS: u32 = 2;
-/// Intervals after which a variance is known well enough to be relied on; before, it is not taken for less than that of ...
+/// Intervals after which a variance is known well enough to be relied on; before, it is not taken for less
+/// than that of ...
 const YOUNG_INTERVALS: u32 = 10;
 /// ... pages that come at random, each with so many connections.
 const BATCH: f64 = 40.0;
@@ -130,8 +132,8 @@ impl Fanout {
         self.baselines.get(&source).copied().unwrap_or(silence)
     }
 
-    /// Learns the new connections that are evidence, where they are not all of them or were not before: mean and
-    /// variance of the statistics are those of all.
+    /// Learns the new connections that are evidence, where they are not all of them or were not before: mean
+    /// and variance of the statistics are those of all.
     fn learn(&mut self, source: IpAddr, new: u64, is_part: bool) {
         if is_part && !self.rests.contains_key(&source) {
             let rest = match self.baselines.get(&source) {

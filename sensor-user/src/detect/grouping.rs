@@ -33,7 +33,8 @@ impl Grouping {
         }
         for part in observations.chunks(u32::MAX as usize) {
             self.sort(part);
-            // Scattered over the drain, each would be waited for by itself; copied together, they come together.
+            // Scattered over the drain, each would be waited for by itself; copied together, they come
+            // together.
             for positions in self.order.chunks(BLOCK) {
                 self.block.clear();
                 self.block.extend(positions.iter().map(|position| part[*position as usize]));

@@ -5,9 +5,9 @@
 //! variance:  population variance of frames per trifecta in the interval, over or under a threshold
 //! ```
 //!
-//! They look at nothing else, neither direction of habit nor answers nor ports (save those of `ignored_ports`), and are
-//! wrong most of the time; docs/detection.md has the numbers. They are here because the question was first asked this
-//! way, and for networks where an admin knows a threshold that holds.
+//! They look at nothing else, neither direction of habit nor answers nor ports (save those of
+//! `ignored_ports`), and are wrong most of the time; docs/detection.md has the numbers. They are here because
+//! the question was first asked this way, and for networks where an admin knows a threshold that holds.
 
 use std::{
     collections::{HashMap, HashSet},

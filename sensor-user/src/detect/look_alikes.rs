@@ -1,5 +1,5 @@
-//! The hosts that look most like a torrent host or a scanner and are none, and the torrent hosts that they must not
-//! take along.
+//! The hosts that look most like a torrent host or a scanner and are none, and the torrent hosts that they
+//! must not take along.
 
 use std::net::IpAddr;
 
@@ -58,7 +58,8 @@ fn a_swarm_on_a_mirror_of_one_direction_is_told_from_a_server_by_tcp_or_by_usual
     assert_eq!(silent(0, 4), TORRENT, "a few over TCP");
 }
 
-/// A meeting whose STUN is not seen: every partner at once, an address of each family for each, half of them answering.
+/// A meeting whose STUN is not seen: every partner at once, an address of each family for each, half of them
+/// answering.
 fn mesh(traffic: &mut Traffic, partners: u32) {
     both_ways(traffic);
     for partner in 0..partners {
@@ -135,7 +136,8 @@ fn an_ipfs_node_most_of_whose_peers_keep_the_default_port_is_not_named() {
     assert_eq!(all, [], "one in five peers elsewhere");
 }
 
-/// Beside silence of hosts that are not mirrored, a host that is heard and whose contacts are not answered still scans.
+/// Beside silence of hosts that are not mirrored, a host that is heard and whose contacts are not answered
+/// still scans.
 #[test]
 fn a_random_scan_over_udp_is_named_once_anything_comes_to_its_host() {
     let scan = |heard: bool| {

@@ -79,7 +79,8 @@ impl Service {
     }
 }
 
-/// Whether a port is usual with BitTorrent: the defaults of clients and of trackers. It accuses nobody by itself.
+/// Whether a port is usual with BitTorrent: the defaults of clients and of trackers. It accuses nobody by
+/// itself.
 #[must_use]
 pub const fn is_bittorrents(port: u16) -> bool {
     matches!(port, 1337 | 2710 | 6881..=6889 | 6969 | 8999 | 51413)

@@ -1,9 +1,9 @@
 //! What a host is, as far as its conversations show: the hosts that look like a torrent client and are none,
 //! each recognised by a stated rule.
 //!
-//! A role never silences a detector by itself: what keeps such a host from being named are the rules about single
-//! contacts (its ports are services, its clients came to it, ...). A role says which of them are at work, for
-//! whoever reads an alert or wonders why there is none.
+//! A role never silences a detector by itself: what keeps such a host from being named are the rules about
+//! single contacts (its ports are services, its clients came to it, ...). A role says which of them are at
+//! work, for whoever reads an alert or wonders why there is none.
 
 #[cfg(test)]
 mod tests;
@@ -156,7 +156,8 @@ pub struct Recognised {
     pub because: Because,
 }
 
-/// The numbers that show a role. They are put into words for whoever asks: all of them are kept for every source.
+/// The numbers that show a role. They are put into words for whoever asks: all of them are kept for every
+/// source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Because {
     /// New peers over the services of the role.
@@ -299,8 +300,8 @@ impl Habits {
         self.standing
     }
 
-    /// The roles that these habits show as of `second`, with the numbers. `calls`: whether a socket of it spoke to
-    /// STUN of late.
+    /// The roles that these habits show as of `second`, with the numbers. `calls`: whether a socket of it
+    /// spoke to STUN of late.
     #[must_use]
     pub fn roles(mut self, second: u32, calls: bool) -> Vec<(Role, Because)> {
         self.halve(second);
@@ -371,8 +372,8 @@ impl Habits {
 pub struct Roles(HashMap<IpAddr, Vec<Recognised>, RandomState>);
 
 impl Roles {
-    /// What one source takes in bytes at most, in a table of which at least 7 in 16 places are taken: of browser,
-    /// crawler and gateway nobody is more than one.
+    /// What one source takes in bytes at most, in a table of which at least 7 in 16 places are taken: of
+    /// browser, crawler and gateway nobody is more than one.
     pub const BYTES_PER_SOURCE: usize = (size_of::<(IpAddr, Vec<Recognised>)>() + 1) * 16 / 7
         + (Role::ALL.len() - 2) * size_of::<Recognised>();
 

@@ -146,8 +146,8 @@ impl Scan {
             }
         }
         state.last = contact.time;
-        // Where the mirror shows no answers, or nothing that comes to this host, UDP to many peers is as silent as a
-        // scan, and what a server sends to its clients looks like it.
+        // Where the mirror shows no answers, or nothing that comes to this host, UDP to many peers is as
+        // silent as a scan, and what a server sends to its clients looks like it.
         let silence_speaks = contact.trifecta.protocol != Protocol::UDP
             || (state.heard && self.mirror.answers_udp(contact.time));
         state.contact(&contact.trifecta, contact.time.seconds(), silence_speaks, &self.rules);

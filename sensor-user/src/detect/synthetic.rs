@@ -51,7 +51,8 @@ impl Traffic {
         }
     }
 
-    /// The next of a sequence that looks random (Steele et al., *Fast splittable pseudorandom number generators*).
+    /// The next of a sequence that looks random (Steele et al., *Fast splittable pseudorandom number
+    /// generators*).
     pub fn next(&mut self) -> u64 {
         self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.random;

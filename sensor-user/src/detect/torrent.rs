@@ -130,7 +130,8 @@ impl Torrent {
         if udp && ports::service(local_port) == Some(Service::Call) {
             source.note_relay(second);
         }
-        // What a privileged UDP port sends is an answer whose question was not seen; what a relay sends is its service.
+        // What a privileged UDP port sends is an answer whose question was not seen; what a relay sends is
+        // its service.
         let served = udp && (local_port < 1024 || source.relays(second));
         let service = ports::service(trifecta.port).or(served.then_some(Service::Other));
         // A client of a server may well come from a port of STUN.

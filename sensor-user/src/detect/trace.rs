@@ -17,8 +17,8 @@ pub struct Step {
     pub peer: Option<(IpAddr, u16, Protocol)>,
     /// What happened, and which rule spoke.
     pub what: String,
-    /// What it added to the sum that it is about: of `torrent` the fast sum, of `scan` the walk that is named, of
-    /// `fanout` the new connections of an interval.
+    /// What it added to the sum that it is about: of `torrent` the fast sum, of `scan` the walk that is
+    /// named, of `fanout` the new connections of an interval.
     pub weight: f64,
     /// That sum after it.
     pub sum: f64,

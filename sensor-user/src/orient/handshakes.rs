@@ -1,5 +1,5 @@
-//! What the flows of a drain tell together of TCP, before each is looked at: which halves of handshakes the mirror shows,
-//! and which ports of conversations under way are shared as a server's is.
+//! What the flows of a drain tell together of TCP, before each is looked at: which halves of handshakes the
+//! mirror shows, and which ports of conversations under way are shared as a server's is.
 
 use std::{collections::HashMap, net::IpAddr, time::Duration};
 
@@ -58,7 +58,8 @@ impl SharedPorts {
         self.0.clear();
     }
 
-    /// Counts a flow if it is mid-stream, for the address and port that it goes to: each is from another address.
+    /// Counts a flow if it is mid-stream, for the address and port that it goes to: each is from another
+    /// address.
     pub fn look(&mut self, flow: &Flow) {
         let opens = flow.marks.has(Marks::SYN.with(Marks::SYN_ACK));
         if flow.id.protocol == Protocol::TCP && flow.marks.has(Marks::SEGMENT) && !opens {

@@ -1,8 +1,8 @@
 //! A bounded memory: what was seen within a period, and what had to be forgotten early.
 //!
-//! Entries lie side by side in the order in which they came, found by a hash table of their positions. So a flood of
-//! new keys writes memory in order, as does the search for victims, and only the table of positions, a few bytes an
-//! entry, is visited at random.
+//! Entries lie side by side in the order in which they came, found by a hash table of their positions. So a
+//! flood of new keys writes memory in order, as does the search for victims, and only the table of positions,
+//! a few bytes an entry, is visited at random.
 
 use std::{
     hash::{BuildHasher as _, Hash},
@@ -14,8 +14,8 @@ use hashbrown::HashTable;
 
 use crate::clock::Timestamp;
 
-/// Entries that a search for a victim looks at. The oldest of a few is nearly as good a victim as the oldest of
-/// all, at no cost per access; the same is known from caches that sample.
+/// Entries that a search for a victim looks at. The oldest of a few is nearly as good a victim as the oldest
+/// of all, at no cost per access; the same is known from caches that sample.
 const VICTIM_SAMPLE: usize = 8;
 
 /// Least number of places that one [`Memory::sweep`] looks at.
@@ -63,7 +63,8 @@ pub enum Seen<'a, V> {
 }
 
 impl<K: Hash + Eq + Copy, V: Copy> Memory<K, V> {
-    /// An empty memory. A capacity of 0 is taken as 1, one that 32 bits cannot number as the largest that they can.
+    /// An empty memory. A capacity of 0 is taken as 1, one that 32 bits cannot number as the largest that
+    /// they can.
     #[must_use]
     pub fn new(period: Duration, capacity: usize) -> Self {
         Self {
@@ -116,7 +117,8 @@ impl<K: Hash + Eq + Copy, V: Copy> Memory<K, V> {
         (place, Seen::New(&mut entries[place.at()].value))
     }
 
-    /// Forgets some of what expired. Called regularly, it walks the whole memory in the course of `share` calls.
+    /// Forgets some of what expired. Called regularly, it walks the whole memory in the course of `share`
+    /// calls.
     pub fn sweep(&mut self, now: Timestamp, share: usize) {
         let steps = (self.entries.len() / share.max(1)).max(MIN_SWEEP);
         for _ in 0..steps {
@@ -198,8 +200,8 @@ impl<K: Hash + Eq + Copy, V: Copy> Memory<K, V> {
         self.evicted
     }
 
-    /// Memory of a full one in bytes. The table of positions has a power of two of places, with a byte of control
-    /// each, of which at most 7 in 8 are taken.
+    /// Memory of a full one in bytes. The table of positions has a power of two of places, with a byte of
+    /// control each, of which at most 7 in 8 are taken.
     #[must_use]
     pub const fn bytes_at_capacity(&self) -> usize {
         let places = (self.capacity.saturating_mul(8) / 7 + 1).next_power_of_two();

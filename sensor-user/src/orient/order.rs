@@ -7,8 +7,8 @@ use sensor_common::packet::Marks;
 use super::{Ends, WELL_KNOWN};
 use crate::flow::{Flow, Protocol};
 
-/// How far apart request and answer are trusted to be in the order of their stamps, where a well-known port says
-/// otherwise: CPUs handle received frames in batches, which takes up to some hundred microseconds.
+/// How far apart request and answer are trusted to be in the order of their stamps, where a well-known port
+/// says otherwise: CPUs handle received frames in batches, which takes up to some hundred microseconds.
 pub const SERVICE_BIAS: Duration = Duration::from_millis(1);
 
 /// When a flow is handled.
@@ -33,8 +33,9 @@ impl Turn {
     }
 }
 
-/// Flows are handled in the order of their first frames. Those that can be understood only when the opening of
-/// their conversation is known come after: answers to SYNs, and last TCP without handshake and ICMP errors.
+/// Flows are handled in the order of their first frames. Those that can be understood only when the opening
+/// of their conversation is known come after: answers to SYNs, and last TCP without handshake and ICMP
+/// errors.
 fn sort_key(flow: &Flow) -> u64 {
     /// Above every time until the year 2116.
     const AFTER: u64 = 1 << 62;

@@ -17,8 +17,8 @@ use crate::{
 
 /// Frames in the file: what starting a process costs is no part of a rate.
 const FRAMES: usize = 1 << 22;
-/// Frames in the file that tshark reads too: with this one it takes some ten seconds, and with a longer one more for
-/// each frame.
+/// Frames in the file that tshark reads too: with this one it takes some ten seconds, and with a longer one
+/// more for each frame.
 const FEW_FRAMES: usize = 1 << 18;
 /// Flows that they belong to.
 const FLOWS: usize = 1 << 12;

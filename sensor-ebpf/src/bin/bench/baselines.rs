@@ -1,5 +1,5 @@
-//! The programs to compare with: nothing, the parser alone, the least that a table of this kind can cost, and the
-//! kernel's own per-CPU hash maps.
+//! The programs to compare with: nothing, the parser alone, the least that a table of this kind can cost, and
+//! the kernel's own per-CPU hash maps.
 
 use core::arch::asm;
 

@@ -1,8 +1,8 @@
 //! What the sensor's program is measured against, and the driver that runs either on distinct frames.
 //!
 //! `driver` takes the next flow of a list, writes it into the frame and hands the frame to the program under
-//! test by a tail call. `BPF_PROG_TEST_RUN` repeats it. What the driver itself costs is what `empty` costs under
-//! it.
+//! test by a tail call. `BPF_PROG_TEST_RUN` repeats it. What the driver itself costs is what `empty` costs
+//! under it.
 //!
 //! Not part of the sensor: built with the feature `bench` only.
 #![cfg_attr(target_arch = "bpf", no_std)]

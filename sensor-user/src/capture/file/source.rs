@@ -4,8 +4,9 @@ use std::io::{self, ErrorKind, Read};
 
 /// Size of the buffer at first: small captures cost no more.
 const FIRST: usize = 8 * 1024;
-/// Size up to which it grows with what there is to read. Large enough for system calls not to matter, small enough to
-/// stay in the second-level cache together with the flows that are counted. Only a larger block makes it grow beyond.
+/// Size up to which it grows with what there is to read. Large enough for system calls not to matter, small
+/// enough to stay in the second-level cache together with the flows that are counted. Only a larger block
+/// makes it grow beyond.
 pub(super) const FULL: usize = 256 * 1024;
 
 /// Bytes of a stream in the order of the stream, any number of them at once.
@@ -64,8 +65,8 @@ impl Source {
         Ok(())
     }
 
-    /// Moves what is buffered to the front of a buffer of at least `length` bytes, and of more if the reader could
-    /// fill the one that there was.
+    /// Moves what is buffered to the front of a buffer of at least `length` bytes, and of more if the reader
+    /// could fill the one that there was.
     fn make_room(&mut self, length: usize) {
         let size = self.buffer.len();
         let wanted = if self.end == size { length.max(FULL.min(size * 2)) } else { length };

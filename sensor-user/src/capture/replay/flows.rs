@@ -1,8 +1,8 @@
 //! The flows of the drain that is being filled, kept in the form in which the parser finds them.
 //!
-//! A frame costs one hash of a few words and one entry of 40 bytes (IPv4); flows as the pipeline sees them are made
-//! once for each drain. They come out by family, IPv4 first, each in the order in which they came in, so that a
-//! replay repeats exactly.
+//! A frame costs one hash of a few words and one entry of 40 bytes (IPv4); flows as the pipeline sees them
+//! are made once for each drain. They come out by family, IPv4 first, each in the order in which they came
+//! in, so that a replay repeats exactly.
 
 use std::hash::BuildHasher;
 
@@ -112,8 +112,8 @@ impl<A: AddressWords> Family<A> {
     }
 }
 
-/// The table takes a position from the low bits of a hash and a tag from the highest seven; the key's own hash is best
-/// in its high half.
+/// The table takes a position from the low bits of a hash and a tag from the highest seven; the key's own
+/// hash is best in its high half.
 #[inline]
 fn hash<A: AddressWords>(key: &Key<A>, secret: &HashSecret) -> u64 {
     key.hash(|word| secret.0[word]).rotate_left(u32::BITS)

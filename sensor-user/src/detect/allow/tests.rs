@@ -174,7 +174,8 @@ fn port(port: u16, kind: Option<AlertKind>, reason: &str) -> Allowance {
     Allowance { source: None, destination: None, ports: vec![port], kind, reason: reason.into() }
 }
 
-/// A host that opens 400 allowed connections an interval, and in the last of `intervals` besides `last` others.
+/// A host that opens 400 allowed connections an interval, and in the last of `intervals` besides `last`
+/// others.
 fn beside_allowed(intervals: u64, last: u64) -> Vec<Finding> {
     let mut detectors = Detectors::new(&allowing(port(22, None, "backups")));
     let mut findings = Vec::new();

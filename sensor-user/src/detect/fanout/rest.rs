@@ -5,8 +5,8 @@ use crate::{detect::allow::Apart, interval::SourceInterval};
 
 /// Mean and variance of the new connections that are not allowed, of a source that also has allowed ones.
 ///
-/// The statistics' own are of all connections, and only as sums, so that the allowed cannot be taken out of their
-/// variance afterwards. These weigh an interval the less the older it is.
+/// The statistics' own are of all connections, and only as sums, so that the allowed cannot be taken out of
+/// their variance afterwards. These weigh an interval the less the older it is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rest {
     mean: f64,
@@ -18,7 +18,8 @@ impl Rest {
     /// A new interval weighs at least one part in so many: as in the default window of the statistics.
     const MEMORY: u32 = 30;
 
-    /// Goes on where the baseline ends that a source had after so many intervals in which nothing of it was allowed.
+    /// Goes on where the baseline ends that a source had after so many intervals in which nothing of it was
+    /// allowed.
     pub fn after(baseline: &Baseline, intervals: u32) -> Self {
         let Some(mean) = baseline.mean else { return Self::of_silence(0) };
         Self { mean, variance: baseline.variance.unwrap_or(0.0), intervals }
@@ -44,7 +45,8 @@ impl Rest {
     }
 }
 
-/// What remains of an interval without what is allowed of it. Ports that are used both ways are taken for allowed.
+/// What remains of an interval without what is allowed of it. Ports that are used both ways are taken for
+/// allowed.
 pub fn rest(of: &SourceInterval, apart: &Apart) -> SourceInterval {
     SourceInterval {
         new_connections: of.new_connections.saturating_sub(apart.connections),

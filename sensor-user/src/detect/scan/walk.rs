@@ -251,7 +251,8 @@ mod tests {
             prop_assert!(walk.is_settled());
         }
 
-        /// Against a model that remembers every contact by itself and is asked every second, as the detector does.
+        /// Against a model that remembers every contact by itself and is asked every second, as the detector
+        /// does.
         #[test]
         fn the_walk_is_that_of_single_contacts(
             seconds in prop::collection::vec(prop::collection::vec(0u8..6, 0..6), 1..200),

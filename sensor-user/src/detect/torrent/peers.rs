@@ -1,7 +1,7 @@
 //! The candidate peers of one suspect: a ring of the latest, searched by peer, port and network.
 //!
-//! Ports and hashes of peer and network lie in arrays of their own, so that a search compares a few cache lines
-//! and looks closer only at what matches.
+//! Ports and hashes of peer and network lie in arrays of their own, so that a search compares a few cache
+//! lines and looks closer only at what matches.
 
 use std::{net::IpAddr, time::Duration};
 

@@ -13,12 +13,12 @@ pub const RIPE: std::time::Duration = std::time::Duration::from_millis(500);
 /// Standard deviations of the bound on the share of answers: nine in ten, one-sided.
 const CONFIDENCE: f64 = 1.28;
 
-/// UDP alone, to no port that is usual with BitTorrent, is also what calls and games look like: a dozen partners, each
-/// with an address of both families, and no more.
+/// UDP alone, to no port that is usual with BitTorrent, is also what calls and games look like: a dozen
+/// partners, each with an address of both families, and no more.
 const CALL_PARTNERS: u32 = 24;
 
-/// So many peers on ports usual with BitTorrent, and one in so many, are no chance: of thirty on ports at random two are
-/// in one case of twenty thousand, of a hundred four in fewer still.
+/// So many peers on ports usual with BitTorrent, and one in so many, are no chance: of thirty on ports at
+/// random two are in one case of twenty thousand, of a hundred four in fewer still.
 const USUAL: (u32, u32) = (2, 25);
 
 /// With so many peers tried over TCP, UDP is not alone.
@@ -245,7 +245,8 @@ mod tests {
 
     use super::*;
 
-    /// The definition: the largest share p for which what was seen lies within so many standard deviations of p.
+    /// The definition: the largest share p for which what was seen lies within so many standard deviations of
+    /// p.
     fn slowly(answers: u32, ripe: u32) -> f64 {
         let share = f64::from(answers) / f64::from(ripe);
         let likely = |p: f64| (p - share).powi(2) <= CONFIDENCE.powi(2) * p * (1.0 - p) / f64::from(ripe);
