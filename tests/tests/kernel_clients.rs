@@ -26,6 +26,9 @@ use serde_json::Value;
 
 /// From the tenth new peer to the alert, by the time stamps of the frames.
 const LIMIT: Duration = Duration::from_secs(5);
+/// The same for a client that finds peers by DHT only. Most are named within 4 s; one that knows few nodes asks
+/// about one more in 10 s, and most that it then asks answer: that looks like a service until it speeds up.
+const DHT_LIMIT: Duration = Duration::from_secs(20);
 /// How long clients may take until they have found peers: those of DHT only begin with one node.
 const PATIENCE: Duration = Duration::from_secs(150);
 /// The office's host that the first client runs on; the others have the next numbers.
@@ -46,7 +49,7 @@ impl fmt::Display for Case {
 }
 
 #[test]
-fn every_client_is_named_within_5_s_of_its_tenth_peer_and_nobody_else() -> Result<()> {
+fn every_client_is_named_within_seconds_of_its_tenth_peer_and_nobody_else() -> Result<()> {
     require_root()?;
     let office = Office::dual_stack()?;
     let directory = tempfile::tempdir()?;
@@ -149,7 +152,8 @@ fn judge(
     let tenth = deeds.tenth_peer().with_context(|| case.to_string())?;
     let (time, summary) = named.get(&case.address).with_context(|| format!("{case}: no alert"))?;
     eprintln!("{case}: {:.1} s after its tenth peer: {summary}", seconds(*time, tenth));
-    ensure!(*time <= tenth.plus(LIMIT), "{case}: {:.1} s after its tenth peer", seconds(*time, tenth));
+    let limit = if discovery == Discovery::Dht { DHT_LIMIT } else { LIMIT };
+    ensure!(*time <= tenth.plus(limit), "{case}: {:.1} s after its tenth peer", seconds(*time, tenth));
     Ok(())
 }
 
