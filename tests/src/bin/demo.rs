@@ -133,7 +133,7 @@ fn conclude(alert: &Value, metrics: &Metrics) {
         "
 Where to look next:
   target/release/flow-sensor run --interface IF         your own mirror port (README: running it for real)
-  target/release/flow-sensor replay FILE                your own captures; tests/data has two to begin with
+  target/release/flow-sensor replay FILE                your own captures; tests/data has some to begin with
   http://127.0.0.1:19810/metrics                        of a running sensor
 "
     );
